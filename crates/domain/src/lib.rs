@@ -1,1 +1,33 @@
-//! See ARCHITECTURE.md.
+//! Floor 2: the nouns of the region and their legal moves. What a row holds is said here once; how it is stored is
+//! `store`'s matter, what it looks like on the wire is the matter of each AWS service's `resources/`.
+//!
+//! Every struct here is a stored row or part of one: fields are only ever added with a serde default, so that a newer
+//! binary reads an older one's rows.
+
+#[macro_use]
+mod words;
+mod account_setting;
+mod cluster;
+mod container_instance;
+mod identity;
+mod outbox;
+mod task;
+mod task_definition;
+
+pub use account_setting::{AccountSetting, SettingPrincipal};
+pub use cluster::{CapacityProviderStrategyItem, Cluster, ClusterSetting, ClusterStatus};
+pub use container_instance::{
+    Attribute, ContainerInstance, ContainerInstanceStatus, Ports, Resources, VersionInfo,
+};
+pub use identity::AccessKey;
+pub use outbox::{OutboxMessage, OutboxOrder};
+pub use task::{
+    Attachment, AwsVpcConfiguration, ClientTokenUse, Connectivity, DesiredStatus, HealthStatus, LaunchType,
+    ManagedAgent, NetworkBinding, NetworkMode, StopCode, Task, TaskContainer, TaskStatus, TaskTimes,
+};
+pub use task_definition::{
+    ContainerProjection, HostPort, TaskDefinition, TaskDefinitionProjection, TaskDefinitionStatus,
+    TransportProtocol,
+};
+
+pub use words::UnknownWord;

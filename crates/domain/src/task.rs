@@ -1,0 +1,370 @@
+//! Tasks. Source: AWS, "Task" data type and "Amazon ECS task lifecycle".
+
+use std::collections::BTreeMap;
+
+use base::{Arn, Scope, Tag, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{Resources, TransportProtocol};
+
+word_enum! {
+    /// Where a task stands. Later is greater: a task only ever moves to a greater status.
+    TaskStatus {
+        /// Waits for capacity or for a network interface.
+        Provisioning = "PROVISIONING",
+        /// Handed to an agent: images are pulled, containers made.
+        Pending = "PENDING",
+        /// Runs, but is not yet registered where it must be.
+        Activating = "ACTIVATING",
+        /// Runs.
+        Running = "RUNNING",
+        /// Runs, and is being taken out of where it was registered.
+        Deactivating = "DEACTIVATING",
+        /// Its containers are being stopped.
+        Stopping = "STOPPING",
+        /// Its network interface and the like are being given back.
+        Deprovisioning = "DEPROVISIONING",
+        /// Holds nothing any more.
+        Stopped = "STOPPED",
+    }
+}
+
+word_enum! {
+    /// What a task is meant to be.
+    DesiredStatus {
+        /// Meant to run.
+        Running = "RUNNING",
+        /// Meant to be stopped.
+        Stopped = "STOPPED",
+    }
+}
+
+word_enum! {
+    /// Why a task stopped, in one word.
+    StopCode {
+        /// It never ran.
+        TaskFailedToStart = "TaskFailedToStart",
+        /// An essential container ended.
+        EssentialContainerExited = "EssentialContainerExited",
+        /// A call of StopTask.
+        UserInitiated = "UserInitiated",
+        /// A service's scheduler.
+        ServiceSchedulerInitiated = "ServiceSchedulerInitiated",
+        /// Spot capacity was taken back.
+        SpotInterruption = "SpotInterruption",
+        /// The infrastructure announced its end.
+        TerminationNotice = "TerminationNotice",
+        /// The infrastructure failed.
+        InfrastructureHealth = "InfrastructureHealth",
+    }
+}
+
+word_enum! {
+    /// What a task runs on.
+    LaunchType {
+        /// A container instance of the cluster.
+        Ec2 = "EC2",
+        /// Capacity without container instances.
+        Fargate = "FARGATE",
+        /// A machine that joined from elsewhere.
+        External = "EXTERNAL",
+        /// Instances that ECS manages.
+        ManagedInstances = "MANAGED_INSTANCES",
+    }
+}
+
+word_enum! {
+    /// How a task is joined to the network.
+    NetworkMode {
+        /// A network interface of its own.
+        AwsVpc = "awsvpc",
+        /// Behind the host's bridge.
+        Bridge = "bridge",
+        /// The host's own network.
+        Host = "host",
+        /// Loopback only.
+        None = "none",
+    }
+}
+
+word_enum! {
+    /// Health as the container's health check sees it.
+    HealthStatus {
+        /// The check passes.
+        Healthy = "HEALTHY",
+        /// The check failed too often.
+        Unhealthy = "UNHEALTHY",
+        /// No check, or no verdict yet.
+        Unknown = "UNKNOWN",
+    }
+}
+
+word_enum! {
+    /// Whether the task's agent is connected.
+    Connectivity {
+        /// It is.
+        Connected = "CONNECTED",
+        /// It is not.
+        Disconnected = "DISCONNECTED",
+    }
+}
+
+impl TaskStatus {
+    /// Whether the task still holds resources of its host.
+    pub const fn holds_resources(self) -> bool {
+        !matches!(self, Self::Stopped)
+    }
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Whose and where.
+    pub scope: Scope,
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The revision's ARN.
+    pub task_definition: Arn,
+    /// Its family.
+    pub family: String,
+    /// Its revision.
+    pub revision: i32,
+    /// Launch type.
+    pub launch_type: LaunchType,
+    /// The capacity provider it was placed by.
+    #[serde(default)]
+    pub capacity_provider: Option<String>,
+    /// The container instance whose agent runs it. Set for Fargate tasks too, though the API does not show it there.
+    #[serde(default)]
+    pub container_instance: Option<Arn>,
+    /// Where it stands.
+    pub last_status: TaskStatus,
+    /// What it is meant to be.
+    pub desired_status: DesiredStatus,
+    /// Raised by one at every change that the API shows.
+    pub version: i64,
+    /// Raised by one at every order that goes to an agent; orders of an older generation are void.
+    #[serde(default)]
+    pub generation: u64,
+    /// Task group, such as `family:hello` or `service:web`.
+    pub group: String,
+    /// Who started it, as the caller said.
+    #[serde(default)]
+    pub started_by: Option<String>,
+    /// CPU units of the whole task, after overrides.
+    #[serde(default)]
+    pub cpu_units: Option<i32>,
+    /// Memory of the whole task in MiB, after overrides.
+    #[serde(default)]
+    pub memory_mib: Option<i32>,
+    /// The `TaskOverride` of the call, in awsJson; empty where none was given.
+    #[serde(default)]
+    pub overrides_document: String,
+    /// Network mode.
+    pub network_mode: NetworkMode,
+    /// `awsvpcConfiguration` of the call.
+    #[serde(default)]
+    pub awsvpc_configuration: Option<AwsVpcConfiguration>,
+    /// What it holds on its container instance.
+    pub resources: Resources,
+    /// Containers, in the task definition's order.
+    pub containers: Vec<TaskContainer>,
+    /// Network interfaces and volumes attached to it.
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
+    /// Attributes shown with the task, such as `ecs.cpu-architecture`.
+    #[serde(default)]
+    pub attributes: Vec<(String, String)>,
+    /// The zone it runs in.
+    #[serde(default)]
+    pub availability_zone: Option<String>,
+    /// Fargate platform version, such as `1.4.0`.
+    #[serde(default)]
+    pub platform_version: Option<String>,
+    /// Fargate platform family, such as `Linux`.
+    #[serde(default)]
+    pub platform_family: Option<String>,
+    /// Ephemeral storage in GiB (Fargate).
+    #[serde(default)]
+    pub ephemeral_storage_gib: Option<i32>,
+    /// Whether ECS Exec was asked for.
+    #[serde(default)]
+    pub enable_execute_command: bool,
+    /// Whether its agent is connected.
+    #[serde(default)]
+    pub connectivity: Option<Connectivity>,
+    /// Health of the whole task.
+    pub health_status: HealthStatus,
+    /// Every moment that AWS shows.
+    pub times: TaskTimes,
+    /// Why it stopped, in one word.
+    #[serde(default)]
+    pub stop_code: Option<StopCode>,
+    /// Why it stopped, in a sentence.
+    #[serde(default)]
+    pub stopped_reason: Option<String>,
+    /// Tags.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
+}
+
+impl Task {
+    /// `arn:aws:ecs:REGION:ACCOUNT:task/CLUSTER/ID`.
+    pub fn arn(&self) -> Arn {
+        Arn::new("ecs", &self.scope, format!("task/{}/{}", self.cluster, self.id))
+    }
+}
+
+/// The moments of a task's life. Source: AWS, "Task" data type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskTimes {
+    /// Asked for.
+    pub created_at: Timestamp,
+    /// Connectivity last went to CONNECTED or DISCONNECTED.
+    #[serde(default)]
+    pub connectivity_at: Option<Timestamp>,
+    /// The first image pull began.
+    #[serde(default)]
+    pub pull_started_at: Option<Timestamp>,
+    /// The last image pull ended.
+    #[serde(default)]
+    pub pull_stopped_at: Option<Timestamp>,
+    /// Went PENDING to RUNNING.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// Desired status went to STOPPED.
+    #[serde(default)]
+    pub stopping_at: Option<Timestamp>,
+    /// The first essential container ended.
+    #[serde(default)]
+    pub execution_stopped_at: Option<Timestamp>,
+    /// Went to STOPPED.
+    #[serde(default)]
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// A container of a task. Source: AWS, "Container" data type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskContainer {
+    /// Identity within its task: a UUID, the last part of its ARN.
+    pub id: String,
+    /// Name in the task definition.
+    pub name: String,
+    /// Image as written.
+    pub image: String,
+    /// Digest that ran.
+    #[serde(default)]
+    pub image_digest: Option<String>,
+    /// The engine's id.
+    #[serde(default)]
+    pub runtime_id: Option<String>,
+    /// PENDING, RUNNING or STOPPED.
+    pub last_status: TaskStatus,
+    /// Exit code, once ended.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// Why it ended or could not start.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Ports bound on the host.
+    #[serde(default)]
+    pub network_bindings: Vec<NetworkBinding>,
+    /// Health.
+    pub health_status: HealthStatus,
+    /// Managed agents inside it.
+    #[serde(default)]
+    pub managed_agents: Vec<ManagedAgent>,
+    /// CPU units as AWS shows them.
+    #[serde(default)]
+    pub cpu: Option<String>,
+    /// Memory in MiB as AWS shows it.
+    #[serde(default)]
+    pub memory: Option<String>,
+    /// Soft limit in MiB as AWS shows it.
+    #[serde(default)]
+    pub memory_reservation: Option<String>,
+    /// Device ids.
+    #[serde(default)]
+    pub gpu_ids: Vec<String>,
+}
+
+/// A port of a container, bound on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkBinding {
+    /// Address on the host.
+    pub bind_ip: String,
+    /// Port in the container.
+    #[serde(default)]
+    pub container_port: Option<i32>,
+    /// Port on the host.
+    #[serde(default)]
+    pub host_port: Option<i32>,
+    /// Protocol.
+    pub protocol: TransportProtocol,
+    /// Range in the container.
+    #[serde(default)]
+    pub container_port_range: Option<String>,
+    /// Range on the host.
+    #[serde(default)]
+    pub host_port_range: Option<String>,
+}
+
+/// An agent that ECS runs inside a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedAgent {
+    /// `ExecuteCommandAgent`.
+    pub name: String,
+    /// Its state.
+    pub last_status: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// When it started.
+    #[serde(default)]
+    pub last_started_at: Option<Timestamp>,
+}
+
+/// Something attached to a task or cluster. Source: AWS, "Attachment" data type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// A UUID.
+    pub id: String,
+    /// `ElasticNetworkInterface` and so on.
+    pub attachment_type: String,
+    /// PRECREATED, CREATED, ATTACHING, ATTACHED, DETACHING, DETACHED, DELETED, FAILED.
+    pub status: String,
+    /// `subnetId`, `networkInterfaceId`, `macAddress`, `privateIPv4Address` …
+    pub details: BTreeMap<String, String>,
+}
+
+/// `awsvpcConfiguration` of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwsVpcConfiguration {
+    /// 1 to 16 subnet ids.
+    pub subnets: Vec<String>,
+    /// Up to 5 security group ids; empty means the VPC's default group.
+    #[serde(default)]
+    pub security_groups: Vec<String>,
+    /// Whether a public address was asked for.
+    #[serde(default)]
+    pub assign_public_ip: bool,
+}
+
+/// That a client token was used: the same token again gives the same tasks. Source: AWS, "Ensuring idempotency".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientTokenUse {
+    /// Whose and where.
+    pub scope: Scope,
+    /// The operation's name.
+    pub operation: String,
+    /// The token.
+    pub token: String,
+    /// SHA-256 of the request's parameters, in hexadecimal.
+    pub parameters_digest: String,
+    /// Ids of what was made.
+    pub made: Vec<String>,
+    /// When.
+    pub used_at: Timestamp,
+}
