@@ -1,0 +1,159 @@
+//! One version of everything: the maps behind a snapshot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use crate::row::{ErasedRow, IndexSink, Row, RowType, Table};
+use crate::transaction::Condition;
+use crate::{Key, Revision, Version};
+
+/// The row types that a store was opened with.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    types: Vec<RowType>,
+    by_name: HashMap<&'static str, usize>,
+}
+
+impl Registry {
+    /// Adds a type. A second type for the same table is a mistake in the program.
+    pub fn add(&mut self, row_type: RowType) {
+        if let Some(&there) = self.by_name.get(row_type.table.name) {
+            let known = &self.types[there];
+            assert!(
+                known.type_id == row_type.type_id,
+                "two row types share a table: {known:?}, {row_type:?}"
+            );
+            return;
+        }
+        self.by_name.insert(row_type.table.name, self.types.len());
+        self.types.push(row_type);
+    }
+
+    pub fn position(&self, table: &str) -> Option<usize> {
+        self.by_name.get(table).copied()
+    }
+
+    pub fn row_type(&self, position: usize) -> &RowType {
+        &self.types[position]
+    }
+
+    pub fn len(&self) -> usize {
+        self.types.len()
+    }
+
+    /// Where the rows of `R` are. Asking for a type that the store was not opened with is a mistake in the program.
+    pub fn position_of<R: Row>(&self) -> usize {
+        self.expect(R::TABLE)
+    }
+
+    /// Where a table's rows are; see [`Registry::position_of`].
+    pub fn expect(&self, table: Table) -> usize {
+        match self.position(table.name) {
+            Some(position) => position,
+            None => panic!("the store was not opened with the rows of table {table}"),
+        }
+    }
+}
+
+/// A row and the version that wrote it.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub revision: Revision,
+    pub row: ErasedRow,
+}
+
+/// A place in an index. Ordered by index key, then by row key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct IndexEntry {
+    pub index: Key,
+    pub row: Key,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct TableState {
+    pub rows: OrdMap<Key, Entry>,
+    pub indexes: HashMap<&'static str, OrdSet<IndexEntry>>,
+    /// The last version that changed the table.
+    pub changed: Version,
+}
+
+/// Everything as of one version. Cheap to clone: the maps are shared until they change.
+#[derive(Clone, Default)]
+pub(crate) struct State {
+    pub version: Version,
+    pub tables: Vec<Arc<TableState>>,
+}
+
+/// A write, decoded.
+#[derive(Clone)]
+pub(crate) struct Write {
+    pub table: usize,
+    pub key: Key,
+    /// None: the row goes.
+    pub row: Option<ErasedRow>,
+}
+
+impl State {
+    /// No rows, as of `version`.
+    pub fn empty(registry: &Registry, version: Version) -> Self {
+        let table = TableState { changed: version, ..TableState::default() };
+        Self { version, tables: vec![Arc::new(table); registry.len()] }
+    }
+
+    /// The first condition that does not hold.
+    pub fn failing<'a>(&self, conditions: &'a [Condition]) -> Option<&'a Condition> {
+        conditions.iter().find(|condition| {
+            let entry = self.tables[condition.table].rows.get(&condition.key);
+            entry.map(|entry| entry.revision) != condition.revision
+        })
+    }
+
+    /// Writes or removes one row, and returns the row that was there.
+    pub fn apply(&mut self, registry: &Registry, write: &Write, version: Version) -> Option<ErasedRow> {
+        let table = Arc::make_mut(&mut self.tables[write.table]);
+        table.changed = version;
+        let before = match &write.row {
+            Some(row) => table
+                .rows
+                .insert(write.key.clone(), Entry { revision: Revision(version.0), row: row.clone() }),
+            None => table.rows.remove(&write.key),
+        }
+        .map(|entry| entry.row);
+        table.index(registry.row_type(write.table), &write.key, before.as_ref(), write.row.as_ref());
+        before
+    }
+}
+
+impl TableState {
+    fn index(
+        &mut self,
+        row_type: &RowType,
+        key: &Key,
+        before: Option<&ErasedRow>,
+        after: Option<&ErasedRow>,
+    ) {
+        let entries = |row: Option<&ErasedRow>| {
+            let mut sink = IndexSink::default();
+            if let Some(row) = row {
+                (row_type.indexes)(row, &mut sink);
+            }
+            sink.entries
+        };
+        let (old, new) = (entries(before), entries(after));
+        for (name, index) in &old {
+            if !new.iter().any(|(new_name, new_index)| new_name == name && new_index == index) {
+                if let Some(entries) = self.indexes.get_mut(name) {
+                    entries.remove(&IndexEntry { index: index.clone(), row: key.clone() });
+                }
+            }
+        }
+        for (name, index) in &new {
+            if !old.iter().any(|(old_name, old_index)| old_name == name && old_index == index) {
+                let entry = IndexEntry { index: index.clone(), row: key.clone() };
+                self.indexes.entry(name).or_default().insert(entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! [`Store`]: opening it, and the calls that everyone else makes.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Version;
+use crate::commit::{Command, Committer, Prepared, SUBMISSIONS_WAITING, Shared, write_groups};
+use crate::feed::ChangeFeed;
+use crate::log::{NoLog, RecordWrite};
+use crate::row::{Row, RowType, Table};
+use crate::snapshot::Snapshot;
+use crate::state::{Registry, State, Write};
+use crate::transaction::{
+    Condition, NamedWrite, TRANSACTION_BYTES, TRANSACTION_WRITES, TransactError, Transaction, UpdateError,
+};
+
+/// How often [`Store::update`] runs its closure before it gives a conflict to the caller.
+pub const UPDATE_TRIES: usize = 32;
+
+/// Whether an acknowledged write outlives the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It is on disk before it is acknowledged.
+    Durable,
+    /// It is in memory only: for tests and simulations. Nothing is read from or written to the directory.
+    Ephemeral,
+}
+
+/// How a store is opened.
+#[derive(Debug)]
+pub struct Options {
+    durability: Durability,
+    registry: Registry,
+}
+
+impl Options {
+    /// A store of this durability, with no row types yet.
+    pub fn new(durability: Durability) -> Self {
+        Self { durability, registry: Registry::default() }
+    }
+
+    /// [`Durability::Durable`].
+    pub fn durable() -> Self {
+        Self::new(Durability::Durable)
+    }
+
+    /// [`Durability::Ephemeral`].
+    pub fn ephemeral() -> Self {
+        Self::new(Durability::Ephemeral)
+    }
+
+    /// The store has rows of this type. Rows on disk whose table has no type are refused at the start.
+    pub fn row<R: Row>(mut self) -> Self {
+        self.registry.add(RowType::of::<R>());
+        self
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{} is in use by the process {pid}", directory.display())]
+    InUse {
+        /// The directory.
+        directory: PathBuf,
+        /// Who holds the lock, as far as the lock file tells.
+        pid: String,
+    },
+    /// A file cannot be made, read or written.
+    #[error("cannot {what} {}", file.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        file: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Tables of typed rows with snapshots, conditional transactions and a change feed. A handle: cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    durability: Durability,
+    writer: Writer,
+}
+
+enum Writer {
+    /// Commits on the caller's thread.
+    Here(Mutex<Committer>),
+    /// Commits on the writer thread. Both are taken when the store is dropped.
+    Thread { commands: Option<mpsc::Sender<Command>>, thread: Option<JoinHandle<()>> },
+}
+
+impl Drop for Inner {
+    /// Waits for what is under way, so that the directory can be opened again at once.
+    fn drop(&mut self) {
+        if let Writer::Thread { commands, thread } = &mut self.writer {
+            drop(commands.take());
+            if thread.take().is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("the store's writer thread panicked");
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({:?}, version {})", self.0.durability, self.0.shared.state.borrow().version)
+    }
+}
+
+impl Store {
+    /// Opens the store in `directory`, which is made if it is not there. Reads all of it.
+    pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
+        let Options { durability, registry } = options;
+        let state = State::empty(&registry, Version::default());
+        let shared = Arc::new(Shared::new(registry, state));
+        let committer = Committer { shared: Arc::clone(&shared), log: Box::new(NoLog) };
+        let writer = match durability {
+            Durability::Ephemeral => Writer::Here(Mutex::new(committer)),
+            Durability::Durable => {
+                let lock = lock(directory)?;
+                let (commands, receiver) = mpsc::channel(SUBMISSIONS_WAITING);
+                let thread = std::thread::Builder::new()
+                    .name("store-writer".to_owned())
+                    .spawn(move || {
+                        write_groups(committer, receiver);
+                        drop(lock);
+                    })
+                    .map_err(|source| OpenError::Io {
+                        what: "start a thread for",
+                        file: directory.to_owned(),
+                        source,
+                    })?;
+                Writer::Thread { commands: Some(commands), thread: Some(thread) }
+            }
+        };
+        Ok(Self(Arc::new(Inner { shared, durability, writer })))
+    }
+
+    /// An ephemeral store: for tests and simulations.
+    pub fn ephemeral(options: Options) -> Self {
+        let options = Options { durability: Durability::Ephemeral, ..options };
+        match Self::open(Path::new(""), options) {
+            Ok(store) => store,
+            Err(error) => unreachable!("an ephemeral store touches no file: {error}"),
+        }
+    }
+
+    /// Everything as of now: all that was acknowledged, and nothing that is not durable.
+    pub fn snapshot(&self) -> Snapshot {
+        let shared = &self.0.shared;
+        Snapshot { registry: Arc::clone(&shared.registry), state: shared.state.borrow().clone() }
+    }
+
+    /// Does a transaction, all or nothing, if its conditions hold. When it returns `Ok`, the writes are on disk
+    /// and in every later snapshot. The version is the one that the transaction made (or, if it writes nothing,
+    /// one at which its conditions held).
+    ///
+    /// If the future is dropped the transaction may be done or not.
+    pub async fn transact(&self, transaction: Transaction) -> Result<Version, TransactError> {
+        let prepared = self.prepare(transaction)?;
+        match &self.0.writer {
+            Writer::Here(committer) => {
+                let mut committer = committer.lock().unwrap_or_else(PoisonError::into_inner);
+                committer.commit(vec![prepared]).pop().unwrap_or_else(|| Err(closed()))
+            }
+            Writer::Thread { .. } => self.ask(|reply| Command::Transact(prepared, reply)).await,
+        }
+    }
+
+    /// Runs `f` on a fresh snapshot and commits what it returns; on a conflict, again, up to [`UPDATE_TRIES`] times.
+    /// `f` may thus run several times: only the transaction may have effects.
+    pub async fn update<T, E, F>(&self, mut f: F) -> Result<T, UpdateError<E>>
+    where
+        F: FnMut(&Snapshot) -> Result<(Transaction, T), E>,
+    {
+        let mut tries = 1;
+        loop {
+            let (transaction, value) = f(&self.snapshot()).map_err(UpdateError::Refused)?;
+            if transaction.is_empty() {
+                return Ok(value);
+            }
+            match self.transact(transaction).await {
+                Ok(_) => return Ok(value),
+                Err(TransactError::Conflict { .. }) if tries < UPDATE_TRIES => tries += 1,
+                Err(error) => return Err(UpdateError::Transact(error)),
+            }
+        }
+    }
+
+    /// The changes after the version `from` (usually a snapshot's), from now on and as far back as they are kept.
+    pub fn changes(&self, from: Version) -> ChangeFeed {
+        let shared = &self.0.shared;
+        ChangeFeed { ring: Arc::clone(&shared.ring), state: shared.state.subscribe(), after: from }
+    }
+
+    /// Waits until one of `tables` has changed after `since`, and returns the version of the last such change.
+    /// After a start every table counts as changed at the version that the store was opened with.
+    pub async fn changed(&self, tables: &[Table], since: Version) -> Version {
+        let shared = &self.0.shared;
+        let positions: Vec<usize> =
+            tables.iter().filter_map(|table| shared.registry.position(table.name)).collect();
+        let mut receiver = shared.state.subscribe();
+        let last = |state: &State| positions.iter().map(|&table| state.tables[table].changed).max();
+        match receiver.wait_for(|state| last(state) > Some(since)).await {
+            Ok(state) => last(&state).unwrap_or(since),
+            // The sender lives as long as this handle does.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Waits until the store has failed for good (its disk did), and says why. The process should then exit: a
+    /// restart reads what is really on disk.
+    pub async fn failed(&self) -> String {
+        let mut receiver = self.0.shared.failed.subscribe();
+        if receiver.wait_for(|failed| *failed).await.is_err() {
+            return std::future::pending().await;
+        }
+        self.0.shared.failure.get().cloned().unwrap_or_default()
+    }
+
+    /// Removes every row of every table. Versions go on; feeds lag.
+    pub async fn clear(&self) -> Result<Version, TransactError> {
+        match &self.0.writer {
+            Writer::Here(committer) => committer.lock().unwrap_or_else(PoisonError::into_inner).clear(),
+            Writer::Thread { .. } => self.ask(Command::Clear).await,
+        }
+    }
+
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<Version, TransactError>>) -> Command,
+    ) -> Result<Version, TransactError> {
+        let Writer::Thread { commands: Some(commands), .. } = &self.0.writer else { return Err(closed()) };
+        let (reply, answer) = oneshot::channel();
+        commands.send(command(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Encodes on the caller's thread, so that the writer has as little to do as possible.
+    fn prepare(&self, transaction: Transaction) -> Result<Prepared, TransactError> {
+        if transaction.writes.len() > TRANSACTION_WRITES {
+            return Err(TransactError::TooLarge);
+        }
+        let registry = &self.0.shared.registry;
+        let mut prepared = Prepared {
+            conditions: transaction
+                .conditions
+                .into_iter()
+                .map(|condition| Condition {
+                    table: registry.expect(condition.table),
+                    key: condition.key,
+                    revision: condition.revision,
+                })
+                .collect(),
+            ..Prepared::default()
+        };
+        for write in last_of_each(transaction.writes) {
+            let table = registry.expect(write.table);
+            let row_type = registry.row_type(table);
+            assert!(row_type.type_id == write.type_id, "the table of {row_type:?} holds no other type");
+            if self.0.durability == Durability::Durable {
+                let encoded = encode(&write)?;
+                prepared.bytes +=
+                    write.key.as_str().len() + encoded.value.as_ref().map_or(0, |(_, json)| json.len());
+                prepared.encoded.push(encoded);
+            }
+            let row = write.row.map(|row| row.row);
+            prepared.writes.push(Write { table, key: write.key, row });
+        }
+        if prepared.bytes > TRANSACTION_BYTES { Err(TransactError::TooLarge) } else { Ok(prepared) }
+    }
+}
+
+fn closed() -> TransactError {
+    TransactError::Unavailable("its writer has stopped".to_owned())
+}
+
+fn encode(write: &NamedWrite) -> Result<RecordWrite, TransactError> {
+    let value =
+        write.row.as_ref().map(|row| (row.encode)(&row.row).map(|json| (row.format, json))).transpose();
+    let value = value.map_err(|error| TransactError::Unencodable {
+        table: write.table,
+        key: write.key.clone(),
+        reason: error.to_string(),
+    })?;
+    Ok(RecordWrite { table: write.table, key: write.key.clone(), value })
+}
+
+/// Of several writes to one row only the last one counts.
+fn last_of_each(writes: Vec<NamedWrite>) -> Vec<NamedWrite> {
+    if writes.len() < 2 {
+        return writes;
+    }
+    let mut seen = std::collections::HashSet::new();
+    let mut kept: Vec<NamedWrite> =
+        writes.into_iter().rev().filter(|write| seen.insert((write.table, write.key.clone()))).collect();
+    kept.reverse();
+    kept
+}
+
+/// Takes the directory for this process, for as long as the file is open.
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("lock");
+    let io = |what| {
+        let file = path.clone();
+        move |source| OpenError::Io { what, file, source }
+    };
+    std::fs::create_dir_all(directory).map_err(|source| OpenError::Io {
+        what: "make the directory",
+        file: directory.to_owned(),
+        source,
+    })?;
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io("open"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = (&mut file).take(32).read_to_string(&mut pid);
+            return Err(OpenError::InUse { directory: directory.to_owned(), pid: pid.trim().to_owned() });
+        }
+        Err(std::fs::TryLockError::Error(source)) => return Err(io("lock")(source)),
+    }
+    file.set_len(0).map_err(io("write"))?;
+    file.rewind().map_err(io("write"))?;
+    writeln!(file, "{}", std::process::id()).map_err(io("write"))?;
+    Ok(file)
+}
