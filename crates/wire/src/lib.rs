@@ -1,1 +1,21 @@
-//! See ARCHITECTURE.md.
+//! The AWS protocols, written by hand: shapes by reflection, one codec per protocol, SigV4, validation from the
+//! model, and the [`Gateway`] that turns an HTTP request into a call of an [`Operation`] and its answer back.
+//!
+//! What an operation's request looks like on the wire is known only here. Generated structures (crate `api`) carry
+//! a static [`schema`]; no codec knows a service, and no service knows a codec.
+
+mod call;
+mod fault;
+mod operation;
+pub mod schema;
+mod shape;
+
+pub use call::{Authorizer, Call, Permission, Principal, PrincipalKind, RootAndNodes};
+pub use fault::Fault;
+pub use operation::{Answer, ErasedOperation, Operation, OperationType, ServiceTable};
+/// Untyped JSON, where a model says `document`.
+pub use serde_json::Value as Document;
+pub use shape::{
+    Blob, DecodeError, Field, Fill, ListSlot, ListView, MapSlot, MapView, Shape, Slot, StructureField,
+    StructureSlot, Unit, View, debug,
+};
