@@ -42,7 +42,7 @@ pub fn screaming(name: &str) -> String {
 /// The name of a struct: the model's own unless it would shadow a type that the generated code uses.
 pub fn structure(name: &str) -> String {
     let mut chars = name.chars();
-    let first = chars.next().map(|first| first.to_ascii_uppercase()).unwrap_or('_');
+    let first = chars.next().map_or('_', |first| first.to_ascii_uppercase());
     let name = format!("{first}{}", chars.as_str());
     if SHADOWING.contains(&name.as_str()) { name + "_" } else { name }
 }
