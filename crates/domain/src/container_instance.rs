@@ -49,6 +49,29 @@ pub struct Resources {
     pub gpu_ids: BTreeSet<String>,
 }
 
+impl Ports {
+    /// Whether the two share no port.
+    pub fn is_disjoint(&self, other: &Self) -> bool {
+        self.tcp.is_disjoint(&other.tcp) && self.udp.is_disjoint(&other.udp)
+    }
+
+    /// Whether no port is taken.
+    pub fn is_empty(&self) -> bool {
+        self.tcp.is_empty() && self.udp.is_empty()
+    }
+}
+
+impl Resources {
+    /// Adds what another task holds. Sums are held at the ends of the range.
+    pub fn add(&mut self, other: &Self) {
+        self.cpu_units = self.cpu_units.saturating_add(other.cpu_units);
+        self.memory_mib = self.memory_mib.saturating_add(other.memory_mib);
+        self.ports.tcp.extend(&other.ports.tcp);
+        self.ports.udp.extend(&other.ports.udp);
+        self.gpu_ids.extend(other.gpu_ids.iter().cloned());
+    }
+}
+
 /// A name and value on a container instance, used by placement constraints.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Attribute {
@@ -132,6 +155,32 @@ impl ContainerInstance {
         Arn::new("ecs", &self.scope, format!("container-instance/{}/{}", self.cluster, self.id))
     }
 
+    /// What may be promised of the machine in all: what is there, times the over-commit, and the free GPUs. Its ports
+    /// are those that were taken from the start.
+    pub fn capacity(&self) -> Resources {
+        let over_committed = |amount: i64| amount.saturating_mul(self.over_commit_percent) / 100;
+        Resources {
+            cpu_units: over_committed(self.registered.cpu_units),
+            memory_mib: over_committed(self.registered.memory_mib),
+            ports: self.registered.ports.clone(),
+            gpu_ids: self.registered.gpu_ids.clone(),
+        }
+    }
+
+    /// What is left of the machine when tasks hold `held`; its ports are all that are taken.
+    pub fn remaining(&self, held: &Resources) -> Resources {
+        let capacity = self.capacity();
+        let mut ports = capacity.ports;
+        ports.tcp.extend(&held.ports.tcp);
+        ports.udp.extend(&held.ports.udp);
+        Resources {
+            cpu_units: capacity.cpu_units.saturating_sub(held.cpu_units),
+            memory_mib: capacity.memory_mib.saturating_sub(held.memory_mib),
+            ports,
+            gpu_ids: capacity.gpu_ids.difference(&held.gpu_ids).cloned().collect(),
+        }
+    }
+
     /// The attribute's value; `Some(None)` where it is there without one.
     pub fn attribute(&self, name: &str) -> Option<Option<&str>> {
         self.attributes
@@ -139,4 +188,19 @@ impl ContainerInstance {
             .find(|attribute| attribute.name == name)
             .map(|attribute| attribute.value.as_deref())
     }
+}
+
+/// The lock that placements on one container instance share: whoever takes resources of the machine, or changes
+/// what may be placed on it, raises its counter on condition that it is as read. Thus two calls that saw the same room
+/// cannot both take it, while heartbeats and reports, which leave it alone, never conflict with a placement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocation {
+    /// Scope of the container instance.
+    pub scope: Scope,
+    /// Its cluster's name.
+    pub cluster: String,
+    /// Its id.
+    pub container_instance: String,
+    /// Raised by one at each placement and each change of the instance's state or size.
+    pub counter: u64,
 }

@@ -17,17 +17,18 @@ mod task_definition;
 pub use account_setting::{AccountSetting, SettingPrincipal};
 pub use cluster::{CapacityProviderStrategyItem, Cluster, ClusterSetting, ClusterStatus};
 pub use container_instance::{
-    Attribute, ContainerInstance, ContainerInstanceStatus, Ports, Resources, VersionInfo,
+    Allocation, Attribute, ContainerInstance, ContainerInstanceStatus, Ports, Resources, VersionInfo,
 };
 pub use identity::AccessKey;
 pub use outbox::{OutboxMessage, OutboxOrder};
 pub use task::{
-    Attachment, AwsVpcConfiguration, ClientTokenUse, Connectivity, DesiredStatus, HealthStatus, LaunchType,
-    ManagedAgent, NetworkBinding, NetworkMode, StopCode, Task, TaskContainer, TaskStatus, TaskTimes,
+    Attachment, AwsVpcConfiguration, ClientTokenUse, Connectivity, DesiredStatus, ELASTIC_NETWORK_INTERFACE,
+    HealthStatus, LaunchType, ManagedAgent, NetworkBinding, NetworkMode, StopCode, Task, TaskContainer,
+    TaskStatus, TaskTimes,
 };
 pub use task_definition::{
-    ContainerProjection, HostPort, TaskDefinition, TaskDefinitionProjection, TaskDefinitionStatus,
-    TransportProtocol,
+    ContainerProjection, HostPort, TaskDefinition, TaskDefinitionFamily, TaskDefinitionProjection,
+    TaskDefinitionStatus, TransportProtocol,
 };
 
 pub use words::UnknownWord;

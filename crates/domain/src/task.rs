@@ -205,12 +205,35 @@ pub struct Task {
     /// Why it stopped, in a sentence.
     #[serde(default)]
     pub stopped_reason: Option<String>,
+    /// What ECS itself refers to it by; kept, never shown.
+    #[serde(default)]
+    pub reference_id: Option<String>,
     /// Tags.
     #[serde(default)]
     pub tags: Vec<Tag>,
 }
 
+impl Attachment {
+    /// `arn:aws:ecs:REGION:ACCOUNT:attachment/ID`.
+    pub fn arn(&self, scope: &Scope) -> Arn {
+        Arn::new("ecs", scope, format!("attachment/{}", self.id))
+    }
+}
+
+/// The type of an [`Attachment`] that is a network interface.
+pub const ELASTIC_NETWORK_INTERFACE: &str = "ElasticNetworkInterface";
+
 impl Task {
+    /// The container called `name`.
+    pub fn container(&self, name: &str) -> Option<&TaskContainer> {
+        self.containers.iter().find(|container| container.name == name)
+    }
+
+    /// Its network interface, where it has one.
+    pub fn network_interface(&self) -> Option<&Attachment> {
+        self.attachments.iter().find(|attachment| attachment.attachment_type == ELASTIC_NETWORK_INTERFACE)
+    }
+
     /// `arn:aws:ecs:REGION:ACCOUNT:task/CLUSTER/ID`.
     pub fn arn(&self) -> Arn {
         Arn::new("ecs", &self.scope, format!("task/{}/{}", self.cluster, self.id))
@@ -245,6 +268,10 @@ pub struct TaskTimes {
     pub stopped_at: Option<Timestamp>,
 }
 
+const fn yes() -> bool {
+    true
+}
+
 /// A container of a task. Source: AWS, "Container" data type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskContainer {
@@ -254,6 +281,12 @@ pub struct TaskContainer {
     pub name: String,
     /// Image as written.
     pub image: String,
+    /// Whether the task ends with it.
+    #[serde(default = "yes")]
+    pub essential: bool,
+    /// Whether a health check is defined for it.
+    #[serde(default)]
+    pub has_health_check: bool,
     /// Digest that ran.
     #[serde(default)]
     pub image_digest: Option<String>,

@@ -66,6 +66,17 @@ impl TaskDefinition {
     }
 }
 
+/// A family: what was registered under one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDefinitionFamily {
+    /// Whose and where.
+    pub scope: Scope,
+    /// The name.
+    pub family: String,
+    /// The last revision given out; revisions are never used twice, deleted ones included.
+    pub last_revision: i32,
+}
+
 /// The part of a task definition that placement and dispatch read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskDefinitionProjection {
