@@ -40,6 +40,7 @@ mod feed;
 mod key;
 mod log;
 mod row;
+pub mod rows;
 mod snapshot;
 mod state;
 mod store;

@@ -1,0 +1,221 @@
+//! Where the nouns of `domain` live: table, key and indexes of each row.
+//!
+//! Index entries that only living rows have are left out for the others, so that an index never grows with history.
+
+use domain::{
+    AccessKey, AccountSetting, Allocation, ClientTokenUse, Cluster, ContainerInstance,
+    ContainerInstanceStatus, OutboxMessage, SettingPrincipal, Task, TaskDefinition, TaskDefinitionFamily,
+    TaskDefinitionStatus,
+};
+
+use crate::key::number_part;
+use crate::{IndexSink, Key, Options, Row, Table};
+
+/// Index of tasks that hold resources, by the ARN of their container instance.
+pub const TASKS_HOLDING: &str = "holding";
+/// Index of all tasks, by the ARN of their container instance.
+pub const TASKS_BY_CONTAINER_INSTANCE: &str = "container_instance";
+/// Index of tasks by account, region, cluster and family.
+pub const TASKS_BY_FAMILY: &str = "family";
+/// Index of tasks by account, region, cluster and group.
+pub const TASKS_BY_GROUP: &str = "group";
+/// Index of tasks by account, region, cluster and `startedBy`.
+pub const TASKS_BY_STARTED_BY: &str = "started_by";
+/// Index of tasks that are not STOPPED, by last status.
+pub const TASKS_UNFINISHED: &str = "unfinished";
+/// Index of STOPPED tasks, by the moment they stopped (milliseconds, [`number_part`]).
+pub const TASKS_STOPPED_AT: &str = "stopped_at";
+/// Index of tasks that are not STOPPED, by the ARN of their task definition.
+pub const TASKS_BY_TASK_DEFINITION: &str = "task_definition";
+/// Index of tasks by the id of an attachment: account, region, attachment id.
+pub const TASKS_BY_ATTACHMENT: &str = "attachment";
+/// Index of container instances that are Fargate capacity: no parts.
+pub const CONTAINER_INSTANCES_FARGATE: &str = "fargate_capacity";
+/// Index of container instances by the EC2 or machine instance id: account, region, id.
+pub const CONTAINER_INSTANCES_BY_EC2_INSTANCE: &str = "ec2_instance";
+/// Index of uses of client tokens, by moment (milliseconds, [`number_part`]).
+pub const CLIENT_TOKENS_BY_TIME: &str = "used_at";
+/// Index of task definitions whose deletion was asked for.
+pub const TASK_DEFINITIONS_DELETING: &str = "deleting";
+
+impl Row for Cluster {
+    const TABLE: Table = Table::new("clusters");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        cluster_key(&self.scope, &self.name)
+    }
+}
+
+/// The key of a cluster.
+pub fn cluster_key(scope: &base::Scope, name: &str) -> Key {
+    Key::new(scope, &[name])
+}
+
+impl Row for TaskDefinition {
+    const TABLE: Table = Table::new("task_definitions");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        task_definition_key(&self.scope, &self.family, self.revision)
+    }
+    fn indexes(&self, sink: &mut IndexSink) {
+        if self.status == TaskDefinitionStatus::DeleteInProgress {
+            sink.add(TASK_DEFINITIONS_DELETING, &[]);
+        }
+    }
+}
+
+/// The key of one revision. Revisions of a family are ordered by number.
+pub fn task_definition_key(scope: &base::Scope, family: &str, revision: i32) -> Key {
+    Key::new(scope, &[family, &number_part(u64::try_from(revision).unwrap_or_default())])
+}
+
+impl Row for TaskDefinitionFamily {
+    const TABLE: Table = Table::new("task_definition_families");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        Key::new(&self.scope, &[&self.family])
+    }
+}
+
+impl Row for Task {
+    const TABLE: Table = Table::new("tasks");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        task_key(&self.scope, &self.cluster, &self.id)
+    }
+    fn indexes(&self, sink: &mut IndexSink) {
+        let (account, region, cluster) =
+            (self.scope.account.as_str(), self.scope.region.as_str(), self.cluster.as_str());
+        if let Some(container_instance) = &self.container_instance {
+            let container_instance = container_instance.to_string();
+            sink.add(TASKS_BY_CONTAINER_INSTANCE, &[&container_instance]);
+            if self.last_status.holds_resources() {
+                sink.add(TASKS_HOLDING, &[&container_instance]);
+            }
+        }
+        sink.add(TASKS_BY_FAMILY, &[account, region, cluster, &self.family]);
+        sink.add(TASKS_BY_GROUP, &[account, region, cluster, &self.group]);
+        if let Some(started_by) = &self.started_by {
+            sink.add(TASKS_BY_STARTED_BY, &[account, region, cluster, started_by]);
+        }
+        for attachment in &self.attachments {
+            sink.add(TASKS_BY_ATTACHMENT, &[account, region, &attachment.id]);
+        }
+        match self.times.stopped_at {
+            Some(stopped_at) if !self.last_status.holds_resources() => {
+                let milliseconds = u64::try_from(stopped_at.as_millis()).unwrap_or_default();
+                sink.add(TASKS_STOPPED_AT, &[&number_part(milliseconds)]);
+            }
+            _ => {
+                sink.add(TASKS_UNFINISHED, &[self.last_status.as_str()]);
+                sink.add(TASKS_BY_TASK_DEFINITION, &[&self.task_definition.to_string()]);
+            }
+        }
+    }
+}
+
+/// The key of a task.
+pub fn task_key(scope: &base::Scope, cluster: &str, id: &str) -> Key {
+    Key::new(scope, &[cluster, id])
+}
+
+impl Row for ContainerInstance {
+    const TABLE: Table = Table::new("container_instances");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        container_instance_key(&self.scope, &self.cluster, &self.id)
+    }
+    fn indexes(&self, sink: &mut IndexSink) {
+        if self.status == ContainerInstanceStatus::Inactive {
+            return;
+        }
+        let (account, region) = (self.scope.account.as_str(), self.scope.region.as_str());
+        sink.add(CONTAINER_INSTANCES_BY_EC2_INSTANCE, &[account, region, &self.ec2_instance_id]);
+        if self.fargate_capacity {
+            sink.add(CONTAINER_INSTANCES_FARGATE, &[]);
+        }
+    }
+}
+
+/// The key of a container instance, and of its [`Allocation`].
+pub fn container_instance_key(scope: &base::Scope, cluster: &str, id: &str) -> Key {
+    Key::new(scope, &[cluster, id])
+}
+
+impl Row for Allocation {
+    const TABLE: Table = Table::new("allocations");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        container_instance_key(&self.scope, &self.cluster, &self.container_instance)
+    }
+}
+
+impl Row for OutboxMessage {
+    const TABLE: Table = Table::new("outbox");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        Key::global(&[
+            &self.container_instance.to_string(),
+            self.scope.account.as_str(),
+            self.scope.region.as_str(),
+            &self.cluster,
+            &self.task_id,
+        ])
+    }
+}
+
+impl Row for ClientTokenUse {
+    const TABLE: Table = Table::new("client_tokens");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        client_token_key(&self.scope, &self.operation, &self.token)
+    }
+    fn indexes(&self, sink: &mut IndexSink) {
+        let milliseconds = u64::try_from(self.used_at.as_millis()).unwrap_or_default();
+        sink.add(CLIENT_TOKENS_BY_TIME, &[&number_part(milliseconds)]);
+    }
+}
+
+/// The key of the use of a client token.
+pub fn client_token_key(scope: &base::Scope, operation: &str, token: &str) -> Key {
+    Key::new(scope, &[operation, token])
+}
+
+impl Row for AccountSetting {
+    const TABLE: Table = Table::new("account_settings");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        account_setting_key(&self.scope, &self.name, &self.principal)
+    }
+}
+
+/// The key of an account setting.
+pub fn account_setting_key(scope: &base::Scope, name: &str, principal: &SettingPrincipal) -> Key {
+    match principal {
+        SettingPrincipal::Default => Key::new(scope, &[name, "default"]),
+        SettingPrincipal::Arn(arn) => Key::new(scope, &[name, "principal", arn]),
+    }
+}
+
+impl Row for AccessKey {
+    const TABLE: Table = Table::new("access_keys");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        Key::global(&[&self.id])
+    }
+}
+
+/// `options` with every row of `domain` that this file knows.
+pub fn register(options: Options) -> Options {
+    options
+        .row::<Cluster>()
+        .row::<TaskDefinition>()
+        .row::<TaskDefinitionFamily>()
+        .row::<Task>()
+        .row::<ContainerInstance>()
+        .row::<Allocation>()
+        .row::<OutboxMessage>()
+        .row::<ClientTokenUse>()
+        .row::<AccountSetting>()
+        .row::<AccessKey>()
+}
