@@ -45,9 +45,14 @@ impl Reader {
 
     /// The next records, of about `max_bytes` in all but at least one; empty where none is there yet.
     pub fn next_batch(&mut self, max_bytes: usize) -> io::Result<Vec<Record>> {
+        self.next_batch_of(max_bytes, usize::MAX)
+    }
+
+    /// As [`Reader::next_batch`], and not more than `max_records`.
+    pub fn next_batch_of(&mut self, max_bytes: usize, max_records: usize) -> io::Result<Vec<Record>> {
         let mut batch = Vec::new();
         let mut batch_bytes = 0;
-        while batch_bytes < max_bytes {
+        while batch_bytes < max_bytes && batch.len() < max_records {
             let Some(record) = self.next()? else { break };
             batch_bytes += HEAD_BYTES + record.bytes.len();
             batch.push(record);
@@ -74,6 +79,13 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Goes back to what was acknowledged: the next batch starts there.
+    pub fn rewind(&mut self) {
+        self.segment = None;
+        self.forget_buffer();
+        self.position = self.acknowledged;
     }
 
     /// Where the next record will be read: the `end` of the last one given out.
