@@ -1,0 +1,97 @@
+//! The invariants, said once: property tests and simulations ask them of every decision and every state.
+
+use std::collections::BTreeSet;
+
+use domain::{ContainerInstance, Resources, Task};
+
+use crate::placement::{Action, Decision, Desired, Observed, refusal};
+
+/// No machine promises more than it has: CPU, memory, and no port and no GPU twice.
+///
+/// `tasks` are those on `machine` that are not STOPPED.
+pub fn nothing_is_promised_twice<'a>(
+    machine: &ContainerInstance,
+    tasks: impl IntoIterator<Item = &'a Task>,
+) -> Result<(), String> {
+    let mut held = Resources::default();
+    let mut ports = machine.registered.ports.clone();
+    for task in tasks {
+        if !task.last_status.holds_resources() {
+            continue;
+        }
+        if !task.resources.ports.is_disjoint(&ports) {
+            return Err(format!("task {} takes a port of {} that is taken", task.id, machine.id));
+        }
+        if !task.resources.gpu_ids.is_disjoint(&held.gpu_ids) {
+            return Err(format!("task {} takes a GPU of {} that is taken", task.id, machine.id));
+        }
+        ports.tcp.extend(&task.resources.ports.tcp);
+        ports.udp.extend(&task.resources.ports.udp);
+        held.add(&task.resources);
+    }
+    let capacity = machine.capacity();
+    if held.cpu_units > capacity.cpu_units || held.memory_mib > capacity.memory_mib {
+        return Err(format!("{} promises {held:?} of {capacity:?}", machine.id));
+    }
+    Ok(())
+}
+
+/// A placement takes only what is free, and gives up only where nothing fits.
+pub fn placement(desired: &Desired<'_>, observed: &Observed<'_>, decision: &Decision) -> Result<(), String> {
+    if decision.actions.len() > desired.count {
+        return Err("more tasks than asked for".into());
+    }
+    if decision.actions.len() == desired.count && !decision.report.refusals.is_empty() {
+        return Err("refusals though every task has a place".into());
+    }
+    let mut room = observed.candidates.clone();
+    for Action::Place { candidate: index, gpu_ids } in &decision.actions {
+        let Some(candidate) = room.get_mut(*index) else { return Err("a place that is none".into()) };
+        if let Some(reason) = refusal(desired, candidate) {
+            return Err(format!("candidate {index} has a task that it refuses: {reason:?}"));
+        }
+        let free: BTreeSet<String> = candidate.container_instance.remaining(&candidate.held).gpu_ids;
+        if gpu_ids.len() != desired.gpus || !gpu_ids.is_subset(&free) {
+            return Err(format!("candidate {index} gives GPUs {gpu_ids:?} of {free:?}"));
+        }
+        candidate.held.add(desired.resources);
+        candidate.held.gpu_ids.extend(gpu_ids.iter().cloned());
+        let task = crate::placement::PlacedTask { group: desired.group.to_owned(), running: false };
+        candidate.tasks.push(task);
+    }
+    if decision.actions.len() < desired.count {
+        let fits = room.iter().position(|candidate| refusal(desired, candidate).is_none());
+        if let Some(index) = fits {
+            return Err(format!("gave up though candidate {index} has room"));
+        }
+    }
+    Ok(())
+}
+
+/// A report moves a task forward or not at all, and a stopped task holds nothing and stays as it is.
+pub fn forward(before: &Task, after: &Task) -> Result<(), String> {
+    if after.last_status < before.last_status {
+        return Err(format!("status went from {} back to {}", before.last_status, after.last_status));
+    }
+    if after.desired_status < before.desired_status {
+        return Err("desired status went back to RUNNING".into());
+    }
+    if !before.last_status.holds_resources() && before != after {
+        return Err("a stopped task changed".into());
+    }
+    if before != after && after.version <= before.version {
+        return Err("a change without a new version".into());
+    }
+    if after.last_status.holds_resources() == after.times.stopped_at.is_some() {
+        return Err("stoppedAt is there if and only if the task is STOPPED".into());
+    }
+    if after.last_status >= domain::TaskStatus::Stopping && after.stop_code.is_none() {
+        return Err("a task that ends has a stop code".into());
+    }
+    for (old, new) in before.containers.iter().zip(&after.containers) {
+        if new.last_status < old.last_status {
+            return Err(format!("container {} went back to {}", old.name, new.last_status));
+        }
+    }
+    Ok(())
+}
