@@ -107,7 +107,9 @@ impl Drop for Driver {
 impl Driver {
     /// A driver that sends through `sink`. To be called inside a tokio runtime.
     pub fn new(sink: Arc<dyn LogSink>) -> io::Result<Self> {
-        let watcher = AsyncFd::register_with_interest(Watcher::new()?, Interest::READABLE)?;
+        // Deprecated for types that may hand out another descriptor each time; a `Watcher` has one for its whole life.
+        #[allow(deprecated)]
+        let watcher = AsyncFd::try_with_interest(Watcher::new()?, Interest::READABLE)?;
         let doors = Arc::new(Doors { watcher, bells: Mutex::default() });
         let watching = tokio::spawn(watch_doors(Arc::clone(&doors))).abort_handle();
         Ok(Self { sink, doors, permits: Arc::new(Semaphore::new(PUTS_AT_ONCE)), watching })
