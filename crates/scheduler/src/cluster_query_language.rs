@@ -395,8 +395,7 @@ impl Parser {
                 || matches!(next, '"' | '\'' | '=' | '!' | '<' | '>' | '&')
                 || (in_list && matches!(next, ',' | '[' | ']'))
                 || (next == '|' && self.characters.get(self.at + 1) == Some(&'|'))
-                || (next == ')' && open == 0)
-                || (next == '(' && text.is_empty());
+                || (next == ')' && open == 0);
             if ends && (open == 0 || next.is_whitespace()) {
                 break;
             }
