@@ -120,18 +120,16 @@ pub fn step(task: &Task, report: &TaskReport, now: Timestamp) -> StepOutcome {
         }
         match report.status {
             Some(TaskStatus::Stopped) => ended(next, &report.reason, now),
-            Some(TaskStatus::Running) => {
-                if next.last_status < TaskStatus::Running {
-                    next.last_status = TaskStatus::Running;
-                    next.times.started_at.get_or_insert(now);
-                }
-                essential_container_ended(next, now);
+            Some(TaskStatus::Running) if next.last_status < TaskStatus::Running => {
+                next.last_status = TaskStatus::Running;
+                next.times.started_at.get_or_insert(now);
             }
             Some(TaskStatus::Pending) if next.last_status < TaskStatus::Pending => {
                 next.last_status = TaskStatus::Pending;
             }
-            _ => essential_container_ended(next, now),
+            _ => {}
         }
+        essential_container_ended(next, now);
     })
 }
 
@@ -331,7 +329,7 @@ fn essential_container_ended(task: &mut Task, now: Timestamp) {
         .containers
         .iter()
         .any(|container| container.essential && container.last_status == TaskStatus::Stopped);
-    if !ended || task.last_status < TaskStatus::Pending {
+    if !ended || !(TaskStatus::Pending..TaskStatus::Deprovisioning).contains(&task.last_status) {
         return;
     }
     if task.desired_status == DesiredStatus::Running {
