@@ -75,12 +75,13 @@ impl Generator<'_> {
             text,
             "pub static SERVICE: ServiceSchema = ServiceSchema {{ name: {}, service_id: {}, api_version: {}, \
              protocols: &[{}], target_prefix: {}, xml_namespace: {namespace}, query_compatible: {query_compatible}, \
-             operations: &[{}] }};\n",
+             validation: {}, operations: &[{}] }};\n",
             quoted(name),
             quoted(metadata("serviceId")),
             quoted(metadata("apiVersion")),
             self.protocols().join(", "),
             quoted(metadata("targetPrefix")),
+            validation(&model.name),
             operations.join(", ")
         );
     }
@@ -315,6 +316,17 @@ impl Generator<'_> {
             traits(member)
         )
     }
+}
+
+/// How the service refuses what its model forbids. A service that is not named here answers as most of AWS does.
+fn validation(name: &str) -> String {
+    let code = match name {
+        "ec2" => return "Validation::Ec2".to_owned(),
+        "ecs" | "logs" => "InvalidParameterException",
+        "sts" | "iam" | "elasticloadbalancing" | "monitoring" => "ValidationError",
+        _ => "ValidationException",
+    };
+    format!("Validation::Coral({})", quoted(code))
 }
 
 fn traits(value: &Value) -> String {

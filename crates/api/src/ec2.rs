@@ -45,6 +45,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     target_prefix: "",
     xml_namespace: Some("http://ec2.amazonaws.com/doc/2016-11-15"),
     query_compatible: false,
+    validation: Validation::Ec2,
     operations: &[
         "AcceptAddressTransfer",
         "AcceptCapacityReservationBillingOwnership",

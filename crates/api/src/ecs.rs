@@ -99,6 +99,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     target_prefix: "AmazonEC2ContainerServiceV20141113",
     xml_namespace: None,
     query_compatible: false,
+    validation: Validation::Coral("InvalidParameterException"),
     operations: &[
         "AssociateGatewayWithCluster",
         "ContinueServiceDeployment",

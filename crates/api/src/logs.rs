@@ -57,6 +57,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     target_prefix: "Logs_20140328",
     xml_namespace: None,
     query_compatible: false,
+    validation: Validation::Coral("InvalidParameterException"),
     operations: &[
         "AssociateKmsKey",
         "AssociateSourceToS3TableIntegration",

@@ -24,6 +24,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     target_prefix: "",
     xml_namespace: Some("https://sts.amazonaws.com/doc/2011-06-15/"),
     query_compatible: false,
+    validation: Validation::Coral("ValidationError"),
     operations: &[
         "AssumeRole",
         "AssumeRoleWithSAML",

@@ -6,12 +6,20 @@
 
 mod call;
 mod fault;
+mod gateway;
+pub mod json;
 mod operation;
+pub mod protocol;
+mod refusal;
+mod route;
 pub mod schema;
 mod shape;
+pub mod sigv4;
+pub mod validate;
 
 pub use call::{Authorizer, Call, Permission, Principal, PrincipalKind, RootAndNodes};
 pub use fault::Fault;
+pub use gateway::{Authentication, Gateway, GatewaySettings};
 pub use operation::{Answer, ErasedOperation, Operation, OperationType, ServiceTable};
 /// Untyped JSON, where a model says `document`.
 pub use serde_json::Value as Document;

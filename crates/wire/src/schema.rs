@@ -219,6 +219,15 @@ pub enum Protocol {
     RpcV2Cbor,
 }
 
+/// How a service refuses a request that breaks the model's rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// "1 validation error detected: Value 'x' at 'y' failed to satisfy constraint: …", with this code.
+    Coral(&'static str),
+    /// `MissingParameter` and `InvalidParameterValue`.
+    Ec2,
+}
+
 /// One AWS service: its metadata and the names of all operations, served or not.
 #[derive(Debug)]
 pub struct ServiceSchema {
@@ -236,6 +245,8 @@ pub struct ServiceSchema {
     pub xml_namespace: Option<&'static str>,
     /// Whether the service spoke awsQuery before and its SDKs still read those codes.
     pub query_compatible: bool,
+    /// How a request that breaks the model's rules is refused.
+    pub validation: Validation,
     /// Every operation in the model.
     pub operations: &'static [&'static str],
 }
