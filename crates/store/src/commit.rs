@@ -123,6 +123,15 @@ impl Committer {
         ChangeBatch { version, changes }
     }
 
+    /// Lets the log do what may wait, after the callers have their answers. A failure here is not one of their
+    /// transactions, but the last thing the log does.
+    fn maintain(&mut self) {
+        let state = Arc::clone(&self.shared.state.borrow());
+        if let Err(error) = self.log.maintain(&self.shared.registry, &state) {
+            self.refuse(error);
+        }
+    }
+
     /// Both under the ring's lock: whoever is woken by the new state finds its changes, and whoever has read a
     /// change finds it in the next snapshot.
     fn publish(&self, state: State, update: impl FnOnce(&mut Ring)) {
@@ -178,6 +187,9 @@ pub(crate) fn write_groups(mut committer: Committer, mut commands: mpsc::Receive
         }
         if let Some(reply) = clear {
             let _ = reply.send(committer.clear());
+        }
+        if committer.shared.failure.get().is_none() {
+            committer.maintain();
         }
     }
 }

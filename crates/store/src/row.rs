@@ -100,6 +100,8 @@ pub(crate) struct RowType {
     pub table: Table,
     pub type_id: TypeId,
     pub type_name: fn() -> &'static str,
+    pub format: u16,
+    pub encode: fn(&ErasedRow) -> Result<Vec<u8>, serde_json::Error>,
     pub decode: fn(u16, &Key, &[u8]) -> Result<ErasedRow, RowError>,
     pub indexes: fn(&ErasedRow, &mut IndexSink),
 }
@@ -116,6 +118,8 @@ impl RowType {
             table: R::TABLE,
             type_id: TypeId::of::<R>(),
             type_name: std::any::type_name::<R>,
+            format: R::FORMAT,
+            encode: encode::<R>,
             decode: decode::<R>,
             indexes: |row, sink| {
                 if let Some(row) = row.downcast_ref::<R>() {
@@ -123,6 +127,13 @@ impl RowType {
                 }
             },
         }
+    }
+}
+
+fn encode<R: Row>(row: &ErasedRow) -> Result<Vec<u8>, serde_json::Error> {
+    match row.downcast_ref::<R>() {
+        Some(row) => serde_json::to_vec(row),
+        None => Err(serde::ser::Error::custom("the row is of another type")),
     }
 }
 

@@ -9,6 +9,9 @@ use crate::row::{ErasedRow, IndexSink, Row, RowType, Table};
 use crate::transaction::Condition;
 use crate::{Key, Revision, Version};
 
+/// Bytes of a table's name: its length is one byte on disk.
+const TABLE_NAME_BYTES: usize = u8::MAX as usize;
+
 /// The row types that a store was opened with.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -19,6 +22,7 @@ pub(crate) struct Registry {
 impl Registry {
     /// Adds a type. A second type for the same table is a mistake in the program.
     pub fn add(&mut self, row_type: RowType) {
+        assert!(row_type.table.name.len() <= TABLE_NAME_BYTES, "the name of {row_type:?} is too long");
         if let Some(&there) = self.by_name.get(row_type.table.name) {
             let known = &self.types[there];
             assert!(
@@ -100,6 +104,14 @@ impl State {
     pub fn empty(registry: &Registry, version: Version) -> Self {
         let table = TableState { changed: version, ..TableState::default() };
         Self { version, tables: vec![Arc::new(table); registry.len()] }
+    }
+
+    /// Every table counts as changed at `version`: what changed before a start is not known.
+    pub fn opened_at(&mut self, version: Version) {
+        self.version = version;
+        for table in &mut self.tables {
+            Arc::make_mut(table).changed = version;
+        }
     }
 
     /// The first condition that does not hold.

@@ -8,16 +8,17 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Version;
 use crate::commit::{Command, Committer, Prepared, SUBMISSIONS_WAITING, Shared, write_groups};
 use crate::feed::ChangeFeed;
-use crate::log::{NoLog, RecordWrite};
-use crate::row::{Row, RowType, Table};
+use crate::log::disk::Hook;
+use crate::log::{self, NoLog, RecordWrite};
+use crate::row::{Row, RowError, RowType, Table};
 use crate::snapshot::Snapshot;
 use crate::state::{Registry, State, Write};
 use crate::transaction::{
     Condition, NamedWrite, TRANSACTION_BYTES, TRANSACTION_WRITES, TransactError, Transaction, UpdateError,
 };
+use crate::{Key, Version};
 
 /// How often [`Store::update`] runs its closure before it gives a conflict to the caller.
 pub const UPDATE_TRIES: usize = 32;
@@ -32,16 +33,17 @@ pub enum Durability {
 }
 
 /// How a store is opened.
-#[derive(Debug)]
 pub struct Options {
     durability: Durability,
     registry: Registry,
+    pub(crate) hook: Option<Hook>,
+    pub(crate) checkpoint_after: Option<u64>,
 }
 
 impl Options {
     /// A store of this durability, with no row types yet.
     pub fn new(durability: Durability) -> Self {
-        Self { durability, registry: Registry::default() }
+        Self { durability, registry: Registry::default(), hook: None, checkpoint_after: None }
     }
 
     /// [`Durability::Durable`].
@@ -52,6 +54,13 @@ impl Options {
     /// [`Durability::Ephemeral`].
     pub fn ephemeral() -> Self {
         Self::new(Durability::Ephemeral)
+    }
+
+    /// Bytes of log before the rows are written to a new checkpoint and the log behind it removed (16 MiB unless
+    /// said; at least the size of the last checkpoint in any case).
+    pub fn checkpoint_after(mut self, bytes: u64) -> Self {
+        self.checkpoint_after = Some(bytes);
+        self
     }
 
     /// The store has rows of this type. Rows on disk whose table has no type are refused at the start.
@@ -71,6 +80,55 @@ pub enum OpenError {
         directory: PathBuf,
         /// Who holds the lock, as far as the lock file tells.
         pid: String,
+    },
+    /// Something that was acknowledged cannot be read, or what stands there cannot be what was written.
+    #[error("{} is damaged at byte {offset}: {reason}", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// Where the frame or header stands that does not fit.
+        offset: u64,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// A file that must be there is not.
+    #[error("{} is missing, and what it held", file.display())]
+    Missing {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Written by a newer version of Roadstead.
+    #[error("{} has the file format {found}, which this version of Roadstead does not know", file.display())]
+    FileFormat {
+        /// The file.
+        file: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// Rows of a table that this version of Roadstead does not have.
+    #[error("{} has rows of the table {table} at byte {offset}, which this version of Roadstead does not know", file.display())]
+    UnknownTable {
+        /// The table's name.
+        table: String,
+        /// The file.
+        file: PathBuf,
+        /// The frame in which the row stands.
+        offset: u64,
+    },
+    /// A row that this version of Roadstead cannot read.
+    #[error("the row {key} of table {table} in {} at byte {offset} cannot be read", file.display())]
+    Row {
+        /// Its table.
+        table: Table,
+        /// Its key.
+        key: Key,
+        /// The file.
+        file: PathBuf,
+        /// The frame in which the row stands.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: RowError,
     },
     /// A file cannot be made, read or written.
     #[error("cannot {what} {}", file.display())]
@@ -123,29 +181,33 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Opens the store in `directory`, which is made if it is not there. Reads all of it.
     pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
-        let Options { durability, registry } = options;
-        let state = State::empty(&registry, Version::default());
+        let Options { durability, registry, hook, checkpoint_after } = options;
+        if durability == Durability::Ephemeral {
+            let state = State::empty(&registry, Version::default());
+            let shared = Arc::new(Shared::new(registry, state));
+            let committer = Committer { shared: Arc::clone(&shared), log: Box::new(NoLog) };
+            return Ok(Self(Arc::new(Inner {
+                shared,
+                durability,
+                writer: Writer::Here(Mutex::new(committer)),
+            })));
+        }
+        let lock = lock(directory)?;
+        let (log, recovered) = log::open(directory, &registry, hook, checkpoint_after)?;
+        let state = recovered.into_state(&registry)?;
+        tracing::info!(directory = %directory.display(), version = %state.version, "the store is open");
         let shared = Arc::new(Shared::new(registry, state));
-        let committer = Committer { shared: Arc::clone(&shared), log: Box::new(NoLog) };
-        let writer = match durability {
-            Durability::Ephemeral => Writer::Here(Mutex::new(committer)),
-            Durability::Durable => {
-                let lock = lock(directory)?;
-                let (commands, receiver) = mpsc::channel(SUBMISSIONS_WAITING);
-                let thread = std::thread::Builder::new()
-                    .name("store-writer".to_owned())
-                    .spawn(move || {
-                        write_groups(committer, receiver);
-                        drop(lock);
-                    })
-                    .map_err(|source| OpenError::Io {
-                        what: "start a thread for",
-                        file: directory.to_owned(),
-                        source,
-                    })?;
-                Writer::Thread { commands: Some(commands), thread: Some(thread) }
-            }
+        let committer = Committer { shared: Arc::clone(&shared), log: Box::new(log) };
+        let (commands, receiver) = mpsc::channel(SUBMISSIONS_WAITING);
+        let work = move || {
+            write_groups(committer, receiver);
+            drop(lock);
         };
+        let thread =
+            std::thread::Builder::new().name("store-writer".to_owned()).spawn(work).map_err(|source| {
+                OpenError::Io { what: "start a thread for", file: directory.to_owned(), source }
+            })?;
+        let writer = Writer::Thread { commands: Some(commands), thread: Some(thread) };
         Ok(Self(Arc::new(Inner { shared, durability, writer })))
     }
 
@@ -214,8 +276,12 @@ impl Store {
             tables.iter().filter_map(|table| shared.registry.position(table.name)).collect();
         let mut receiver = shared.state.subscribe();
         let last = |state: &State| positions.iter().map(|&table| state.tables[table].changed).max();
-        match receiver.wait_for(|state| last(state) > Some(since)).await {
-            Ok(state) => last(&state).unwrap_or(since),
+        let version = receiver
+            .wait_for(|state| last(state) > Some(since))
+            .await
+            .map(|state| last(&state).unwrap_or(since));
+        match version {
+            Ok(version) => version,
             // The sender lives as long as this handle does.
             Err(_) => std::future::pending().await,
         }
@@ -272,13 +338,12 @@ impl Store {
             let row_type = registry.row_type(table);
             assert!(row_type.type_id == write.type_id, "the table of {row_type:?} holds no other type");
             if self.0.durability == Durability::Durable {
-                let encoded = encode(&write)?;
+                let encoded = encode(row_type, &write)?;
                 prepared.bytes +=
                     write.key.as_str().len() + encoded.value.as_ref().map_or(0, |(_, json)| json.len());
                 prepared.encoded.push(encoded);
             }
-            let row = write.row.map(|row| row.row);
-            prepared.writes.push(Write { table, key: write.key, row });
+            prepared.writes.push(Write { table, key: write.key, row: write.row });
         }
         if prepared.bytes > TRANSACTION_BYTES { Err(TransactError::TooLarge) } else { Ok(prepared) }
     }
@@ -288,9 +353,9 @@ fn closed() -> TransactError {
     TransactError::Unavailable("its writer has stopped".to_owned())
 }
 
-fn encode(write: &NamedWrite) -> Result<RecordWrite, TransactError> {
+fn encode(row_type: &RowType, write: &NamedWrite) -> Result<RecordWrite, TransactError> {
     let value =
-        write.row.as_ref().map(|row| (row.encode)(&row.row).map(|json| (row.format, json))).transpose();
+        write.row.as_ref().map(|row| (row_type.encode)(row).map(|json| (row_type.format, json))).transpose();
     let value = value.map_err(|error| TransactError::Unencodable {
         table: write.table,
         key: write.key.clone(),
@@ -311,6 +376,24 @@ fn last_of_each(writes: Vec<NamedWrite>) -> Vec<NamedWrite> {
     kept
 }
 
+/// Makes a directory and those above it, durably.
+fn make_directory(directory: &Path) -> std::io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = match directory.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    };
+    make_directory(parent)?;
+    match std::fs::create_dir(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(parent)?.sync_all()
+}
+
 /// Takes the directory for this process, for as long as the file is open.
 fn lock(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join("lock");
@@ -318,7 +401,7 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
         let file = path.clone();
         move |source| OpenError::Io { what, file, source }
     };
-    std::fs::create_dir_all(directory).map_err(|source| OpenError::Io {
+    make_directory(directory).map_err(|source| OpenError::Io {
         what: "make the directory",
         file: directory.to_owned(),
         source,

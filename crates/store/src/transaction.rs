@@ -34,14 +34,8 @@ pub(crate) struct NamedWrite {
     pub table: Table,
     pub type_id: TypeId,
     pub key: Key,
-    pub row: Option<NewRow>,
-}
-
-/// A row to be written, and how it becomes bytes (only a durable store asks).
-pub(crate) struct NewRow {
-    pub row: ErasedRow,
-    pub format: u16,
-    pub encode: fn(&ErasedRow) -> Result<Vec<u8>, serde_json::Error>,
+    /// None: the row goes.
+    pub row: Option<ErasedRow>,
 }
 
 /// A condition of a transaction under way.
@@ -82,7 +76,6 @@ impl Transaction {
     /// As [`Transaction::put`], for a row that is shared already.
     pub fn put_shared<R: Row>(&mut self, row: Arc<R>) -> &mut Self {
         let key = row.key();
-        let row = NewRow { row, format: R::FORMAT, encode: encode::<R> };
         self.writes.push(NamedWrite { table: R::TABLE, type_id: TypeId::of::<R>(), key, row: Some(row) });
         self
     }
@@ -119,13 +112,6 @@ impl Transaction {
     pub fn remove<R: Row>(&mut self, read: &Versioned<R>) -> &mut Self {
         self.require_unchanged(read);
         self.delete::<R>(&read.value.key())
-    }
-}
-
-fn encode<R: Row>(row: &ErasedRow) -> Result<Vec<u8>, serde_json::Error> {
-    match row.downcast_ref::<R>() {
-        Some(row) => serde_json::to_vec(row),
-        None => Err(serde::ser::Error::custom("the row is of another type")),
     }
 }
 

@@ -1,15 +1,31 @@
-//! What the store asks of the thing that keeps its rows: [`Log`].
+//! What the store asks of the thing that keeps its rows ([`Log`]), and the embedded one: a log file with checkpoints.
+
+mod checkpoint;
+pub(crate) mod disk;
+mod file_log;
+mod format;
+mod recover;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use file_log::open;
+
+use std::sync::Arc;
 
 use crate::row::Table;
+use crate::state::{Registry, State};
 use crate::{Key, Version};
 
 /// Keeps committed transactions. One thread calls it; each call returns when its work is on disk.
 pub(crate) trait Log: Send {
-    /// Keeps these transactions, all or (after a crash) a prefix of them, each whole or not at all.
+    /// Keeps these transactions: all of them, or (after a crash or an error) none.
     fn append(&mut self, records: &[Record]) -> Result<(), LogError>;
 
-    /// Forgets every row. The next version is still the one after `version`.
+    /// Forgets every row, as of `version`, which follows the last one.
     fn clear(&mut self, version: Version) -> Result<(), LogError>;
+
+    /// Called after each append with all that is kept: the moment for work that may wait.
+    fn maintain(&mut self, registry: &Arc<Registry>, state: &Arc<State>) -> Result<(), LogError>;
 }
 
 /// One transaction on its way to disk.
@@ -45,6 +61,9 @@ impl Log for NoLog {
         Ok(())
     }
     fn clear(&mut self, _: Version) -> Result<(), LogError> {
+        Ok(())
+    }
+    fn maintain(&mut self, _: &Arc<Registry>, _: &Arc<State>) -> Result<(), LogError> {
         Ok(())
     }
 }
