@@ -1,0 +1,130 @@
+//! Detaching. Freeing the addresses takes microseconds and is done at once; letting go of namespace and veth pair costs
+//! the kernel tens of milliseconds and is done by one worker, from a bounded queue.
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::mpsc;
+
+use super::{Inner, bridge_prefix, metadata_link};
+use crate::error::NetworkError;
+use crate::namespace;
+use crate::record::{AttachmentRecord, Stage};
+use crate::rules;
+
+/// Removals that may wait; beyond it `detach` waits too.
+pub(super) const QUEUE: usize = 1024;
+/// Removals that the worker does together.
+const TOGETHER: usize = 64;
+
+impl Inner {
+    pub(super) async fn detach(&self, id: &str) -> Result<(), NetworkError> {
+        let record = {
+            let mut state = self.state();
+            let Some(record) = state.attachments.get_mut(id) else { return Ok(()) };
+            match record.stage {
+                Stage::Making => return Err(NetworkError::AttachmentBusy(id.to_owned())),
+                // Another call is at it.
+                Stage::Removing => return Ok(()),
+                Stage::Made => record.stage = Stage::Removing,
+            }
+            record.clone()
+        };
+        let noted = self.records.write_attachment(&record);
+        self.forget(record).await;
+        noted
+    }
+
+    /// Frees the addresses of what `record` says, and has the rest removed.
+    pub(super) async fn forget(&self, record: AttachmentRecord) {
+        self.free_addresses(&record).await;
+        {
+            let mut state = self.state();
+            state.attachments.remove(&record.id);
+            state.leaving.insert(record.namespace.clone());
+        }
+        self.remove_later(record).await;
+    }
+
+    /// Until this is done the addresses stay taken, so what it removes cannot be a successor's.
+    async fn free_addresses(&self, record: &AttachmentRecord) {
+        let Some(attachment) = &record.attachment else { return };
+        let (mac, address) = (attachment.mac, attachment.address);
+        let removed = self.change_rules(|batch| rules::remove_attached(batch, mac, address));
+        if let Err(error) = removed {
+            let is_gone =
+                matches!(&error, NetworkError::Nftables(error) if error.kernel_error() == Some(libc::ENOENT));
+            if !is_gone {
+                tracing::warn!(
+                    id = record.id,
+                    error = &error as &dyn std::error::Error,
+                    "cannot free an address"
+                );
+            }
+        }
+        let bridge = self.state().vpc_of(attachment).map(|vpc| vpc.link);
+        if let Some(bridge) = bridge
+            && let Err(error) = self.links.remove_neighbour(bridge, address).await
+        {
+            tracing::warn!(
+                id = record.id,
+                error = &error as &dyn std::error::Error,
+                "cannot forget a neighbour"
+            );
+        }
+    }
+
+    pub(super) async fn remove_later(&self, record: AttachmentRecord) {
+        self.removals_asked.send_modify(|asked| *asked += 1);
+        // Without its worker, the process is ending; the next start finds the record.
+        let _ = self.removals.send(record).await;
+    }
+
+    /// Removes what the kernel has of some attachments.
+    async fn remove(&self, records: &[AttachmentRecord]) {
+        for record in records {
+            if let Err(error) = self.remove_one(record).await {
+                // The record stays: the next start tries again.
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(id = record.id, error, "cannot remove a task's network namespace");
+            }
+        }
+    }
+
+    async fn remove_one(&self, record: &AttachmentRecord) -> Result<(), NetworkError> {
+        if record.attachment.is_some() {
+            self.links.delete(&record.namespace).await?;
+        }
+        namespace::remove(&self.namespace_path(&record.namespace))?;
+        self.records.remove_attachment(&record.namespace)?;
+        self.state().leaving.remove(&record.namespace);
+        Ok(())
+    }
+
+    /// What is left when no attachment is.
+    pub(super) async fn remove_what_is_shared(&self) -> Result<(), NetworkError> {
+        self.change_rules(|batch| *batch = rules::remove(&self.name))?;
+        let prefix = bridge_prefix(&self.name);
+        for link in self.links.list().await? {
+            if link.name.starts_with(&prefix) {
+                self.links.delete(&link.name).await?;
+            }
+        }
+        let others: Vec<String> = self.links.list().await?.into_iter().map(|link| link.name).collect();
+        self.forwarding.release(&self.name, |user| others.contains(&metadata_link(user)))?;
+        self.records.remove_all()
+    }
+}
+
+/// The worker; ends with the network.
+pub(super) fn spawn_worker(inner: &Arc<Inner>, mut queue: mpsc::Receiver<AttachmentRecord>) {
+    let inner: Weak<Inner> = Arc::downgrade(inner);
+    tokio::spawn(async move {
+        let mut records = Vec::with_capacity(TOGETHER);
+        while queue.recv_many(&mut records, TOGETHER).await > 0 {
+            let Some(inner) = inner.upgrade() else { return };
+            inner.remove(&records).await;
+            inner.removals_done.send_modify(|done| *done += records.len() as u64);
+            records.clear();
+        }
+    });
+}

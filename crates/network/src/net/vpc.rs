@@ -1,0 +1,170 @@
+//! VPCs: a bridge each, with the gateways of its subnets.
+
+use std::collections::BTreeSet;
+
+use base::{Ipv4Cidr, MacAddress};
+
+use super::{Inner, Vpc, bridge_prefix};
+use crate::config::VpcNetwork;
+use crate::error::NetworkError;
+use crate::record::VpcRecord;
+use crate::{rules, sysctl};
+
+/// VPCs on one node: bounded by what fits an interface's name.
+const VPCS_MAXIMUM: u16 = 1000;
+
+impl Inner {
+    pub(super) async fn ensure_vpc(&self, vpc: VpcNetwork) -> Result<(), NetworkError> {
+        check(&vpc)?;
+        let _alone = self.vpc_changes.lock().await;
+        let (known, overlapping) = {
+            let state = self.open_state()?;
+            let known = state.vpcs.values().find(|known| known.record.vpc.id == vpc.id).cloned();
+            let others = state.vpcs.values().filter(|other| other.record.vpc.id != vpc.id);
+            let overlapping = others.filter(|other| other.record.vpc.cidr.overlaps(&vpc.cidr));
+            (known, overlapping.map(|other| other.record.clone()).collect::<Vec<_>>())
+        };
+        match known {
+            Some(known) if known.record.vpc == vpc => return Ok(()),
+            Some(known) if known.record.vpc.cidr == vpc.cidr => return self.change_subnets(known, vpc).await,
+            Some(known) => self.remove_bridge(&known.record).await?,
+            None => {}
+        }
+        for other in overlapping {
+            self.remove_bridge(&other).await.map_err(|error| match error {
+                NetworkError::VpcInUse(other) => {
+                    refused(&vpc, format!("it overlaps {other}, which is in use"))
+                }
+                error => error,
+            })?;
+        }
+        let number = {
+            let state = self.open_state()?;
+            (0..VPCS_MAXIMUM).find(|number| !state.vpcs.contains_key(number))
+        };
+        let number =
+            number.ok_or_else(|| refused(&vpc, "there are too many VPCs on this node".to_owned()))?;
+        let record = VpcRecord { vpc, bridge: number };
+        self.records.write_vpc(&record)?;
+        let link = self.make_bridge(&record).await?;
+        let name = self.bridge_name(number);
+        self.change_rules(|batch| rules::add_vpc(batch, &name, &record.vpc.cidr))?;
+        self.state().vpcs.insert(number, Vpc { record, link });
+        Ok(())
+    }
+
+    /// Makes the bridge of a VPC whole, whatever there is of it already.
+    pub(super) async fn make_bridge(&self, record: &VpcRecord) -> Result<u32, NetworkError> {
+        let name = self.bridge_name(record.bridge);
+        let link = self.links.bridge(&name, bridge_mac(&record.vpc.cidr), self.mtu).await?;
+        for (key, value) in [
+            // The bridge answers ARP for all tasks behind it, at once: that is how their traffic comes to be routed.
+            (format!("net/ipv4/conf/{name}/proxy_arp_pvlan"), "1"),
+            (format!("net/ipv4/neigh/{name}/proxy_delay"), "0"),
+            // Strict: no packet with a source address from elsewhere.
+            (format!("net/ipv4/conf/{name}/rp_filter"), "1"),
+            (format!("net/ipv4/conf/{name}/accept_redirects"), "0"),
+        ] {
+            sysctl::set(&key, value)?;
+        }
+        // Without IPv6 in the kernel there is nothing to switch off.
+        let _ = sysctl::set(&format!("net/ipv6/conf/{name}/disable_ipv6"), "1");
+        for subnet in &record.vpc.subnets {
+            if let Some(gateway) = subnet.cidr.nth(1) {
+                self.links.add_address(link, gateway, subnet.cidr.prefix_length()).await?;
+            }
+        }
+        self.links.up(link).await?;
+        Ok(link)
+    }
+
+    async fn change_subnets(&self, known: Vpc, vpc: VpcNetwork) -> Result<(), NetworkError> {
+        let cidrs = |vpc: &VpcNetwork| vpc.subnets.iter().map(|subnet| subnet.cidr).collect::<BTreeSet<_>>();
+        let (old, new) = (cidrs(&known.record.vpc), cidrs(&vpc));
+        let gone: Vec<Ipv4Cidr> = old.difference(&new).copied().collect();
+        let record = VpcRecord { vpc, bridge: known.record.bridge };
+        {
+            let state = self.open_state()?;
+            let addresses = state.attachments.values().filter_map(|attached| attached.address());
+            for address in addresses {
+                if gone.iter().any(|subnet| subnet.contains(address)) {
+                    return Err(NetworkError::VpcInUse(record.vpc.id));
+                }
+            }
+        }
+        self.records.write_vpc(&record)?;
+        self.make_bridge(&record).await?;
+        for subnet in gone {
+            if let Some(gateway) = subnet.nth(1) {
+                self.links.remove_address(known.link, gateway, subnet.prefix_length()).await?;
+            }
+        }
+        self.state().vpcs.insert(record.bridge, Vpc { record, link: known.link });
+        Ok(())
+    }
+
+    pub(super) async fn remove_vpc(&self, id: &str) -> Result<(), NetworkError> {
+        let _alone = self.vpc_changes.lock().await;
+        let known = {
+            let state = self.open_state()?;
+            state.vpcs.values().find(|known| known.record.vpc.id == id).map(|known| known.record.clone())
+        };
+        match known {
+            Some(record) => self.remove_bridge(&record).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_bridge(&self, record: &VpcRecord) -> Result<(), NetworkError> {
+        {
+            let mut state = self.open_state()?;
+            let mut addresses = state.attachments.values().filter_map(|attached| attached.address());
+            if addresses.any(|address| record.vpc.cidr.contains(address)) {
+                return Err(NetworkError::VpcInUse(record.vpc.id.clone()));
+            }
+            // From here on nothing can attach to it.
+            state.vpcs.remove(&record.bridge);
+        }
+        let name = self.bridge_name(record.bridge);
+        self.change_rules(|batch| rules::remove_vpc(batch, &name, &record.vpc.cidr))?;
+        self.links.delete(&name).await?;
+        self.records.remove_vpc(record.bridge)
+    }
+
+    pub(super) fn bridge_name(&self, number: u16) -> String {
+        format!("{}{number}", bridge_prefix(&self.name))
+    }
+}
+
+/// The hardware address of a VPC's bridge: locally administered, and the same whenever it is made, for tasks remember it.
+fn bridge_mac(cidr: &Ipv4Cidr) -> MacAddress {
+    let [a, b, c, d] = cidr.base().octets();
+    MacAddress([0x02, 0x52, a, b, c, d])
+}
+
+fn refused(vpc: &VpcNetwork, why: String) -> NetworkError {
+    NetworkError::VpcRefused { id: vpc.id.clone(), cidr: vpc.cidr, why }
+}
+
+fn check(vpc: &VpcNetwork) -> Result<(), NetworkError> {
+    // AWS: a VPC or subnet has between 16 and 65,536 addresses.
+    const PREFIX_LENGTHS: std::ops::RangeInclusive<u8> = 16..=28;
+    if !PREFIX_LENGTHS.contains(&vpc.cidr.prefix_length()) {
+        return Err(refused(vpc, "a VPC's prefix length is 16 to 28".to_owned()));
+    }
+    for (index, subnet) in vpc.subnets.iter().enumerate() {
+        let refuse = |why: &str| {
+            Err(NetworkError::VpcRefused { id: subnet.id.clone(), cidr: subnet.cidr, why: why.to_owned() })
+        };
+        if !PREFIX_LENGTHS.contains(&subnet.cidr.prefix_length()) {
+            return refuse("a subnet's prefix length is 16 to 28");
+        }
+        if !vpc.cidr.covers(&subnet.cidr) {
+            return refuse("it is not within its VPC");
+        }
+        if vpc.subnets.iter().take(index).any(|other| other.cidr.overlaps(&subnet.cidr)) {
+            return refuse("it overlaps another subnet");
+        }
+    }
+    Ok(())
+}

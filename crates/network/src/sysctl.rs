@@ -1,0 +1,143 @@
+//! Kernel settings: those of our own interfaces, and the one of the whole machine that has to be given back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::error::NetworkError;
+
+/// The setting that every instance on the machine needs and that the last one gives back.
+pub(crate) const FORWARDING: &str = "net/ipv4/ip_forward";
+/// Cleared at boot, as the settings themselves are.
+const SHARED_DIRECTORY: &str = "/run/roadstead";
+
+/// Writes a setting of the calling thread's network namespace; `key` is the path under `/proc/sys`.
+pub(crate) fn set(key: &str, value: &str) -> Result<(), NetworkError> {
+    let path = Path::new("/proc/sys").join(key);
+    std::fs::write(&path, value).map_err(|source| NetworkError::file("cannot set", path, source))
+}
+
+/// Reads a setting.
+pub(crate) fn get(key: &str) -> Result<String, NetworkError> {
+    let path = Path::new("/proc/sys").join(key);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(source) => Err(NetworkError::file("cannot read", path, source)),
+    }
+}
+
+/// Use of IPv4 forwarding, counted over all instances in one network namespace: the first one notes the old value, the
+/// last one to leave restores it. A file per user, so that a crashed instance is still counted until it is back or its
+/// interfaces are gone.
+#[derive(Debug)]
+pub(crate) struct Forwarding {
+    directory: PathBuf,
+}
+
+impl Forwarding {
+    /// The count of the calling thread's network namespace.
+    pub(crate) fn of_this_namespace() -> Result<Self, NetworkError> {
+        use std::os::unix::fs::MetadataExt as _;
+        let path = "/proc/thread-self/ns/net";
+        let inode =
+            std::fs::metadata(path).map_err(|source| NetworkError::file("cannot read", path, source))?.ino();
+        Ok(Self { directory: Path::new(SHARED_DIRECTORY).join(format!("network-{inode}")) })
+    }
+
+    /// Counts `user` in and turns forwarding on. `is_alive` tells whether a user's interfaces exist.
+    pub(crate) fn acquire(&self, user: &str, is_alive: impl Fn(&str) -> bool) -> Result<(), NetworkError> {
+        let _lock = self.lock()?;
+        let has_users = self.has_users(is_alive)?;
+        let old = get(FORWARDING)?;
+        let noted = self.directory.join("old");
+        if !has_users || !noted.exists() {
+            write(&noted, &old)?;
+        }
+        write(&self.directory.join(format!("user-{user}")), "")?;
+        if old == "1" { Ok(()) } else { set(FORWARDING, "1") }
+    }
+
+    /// Counts `user` out; the last one restores the value.
+    pub(crate) fn release(&self, user: &str, is_alive: impl Fn(&str) -> bool) -> Result<(), NetworkError> {
+        if !self.directory.exists() {
+            return Ok(());
+        }
+        let lock = self.lock()?;
+        remove(&self.directory.join(format!("user-{user}")))?;
+        if self.has_users(is_alive)? {
+            return Ok(());
+        }
+        let noted = self.directory.join("old");
+        if let Ok(old) = std::fs::read_to_string(&noted)
+            && old != get(FORWARDING)?
+        {
+            set(FORWARDING, &old)?;
+        }
+        // The lock's file goes too: an instance that waits for it makes a new one (see `lock`).
+        std::fs::remove_dir_all(&self.directory)
+            .map_err(|source| NetworkError::file("cannot remove", &self.directory, source))?;
+        drop(lock);
+        let _ = std::fs::remove_dir(SHARED_DIRECTORY);
+        Ok(())
+    }
+
+    /// Whether an instance is counted in; those that are gone without a word are dropped.
+    fn has_users(&self, is_alive: impl Fn(&str) -> bool) -> Result<bool, NetworkError> {
+        let failed = |source| NetworkError::file("cannot list", &self.directory, source);
+        let mut found = false;
+        for entry in std::fs::read_dir(&self.directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            match entry.file_name().to_str().and_then(|name| name.strip_prefix("user-")) {
+                Some(user) if is_alive(user) => found = true,
+                Some(_) => remove(&entry.path())?,
+                None => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes the lock's file, and makes it and its directory anew where the last user to leave has removed them.
+    fn lock(&self) -> Result<Flock<std::fs::File>, NetworkError> {
+        const TRIES: usize = 100;
+        let path = self.directory.join("lock");
+        let mut failure = io::Error::from(io::ErrorKind::ResourceBusy);
+        for _ in 0..TRIES {
+            std::fs::create_dir_all(&self.directory)
+                .map_err(|source| NetworkError::file("cannot make", &self.directory, source))?;
+            let file = match std::fs::File::options().create(true).append(true).open(&path) {
+                Ok(file) => file,
+                Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(NetworkError::file("cannot open", path, source)),
+            };
+            match Flock::lock(file, FlockArg::LockExclusive) {
+                Ok(lock) if is_same_file(&lock, &path) => return Ok(lock),
+                Ok(_) => {}
+                Err((_, error)) => failure = error.into(),
+            }
+        }
+        Err(NetworkError::file("cannot lock", path, failure))
+    }
+}
+
+fn is_same_file(file: &std::fs::File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(one), Ok(other)) => identity(one) == identity(other),
+        _ => false,
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), NetworkError> {
+    std::fs::write(path, text).map_err(|source| NetworkError::file("cannot write", path, source))
+}
+
+fn remove(path: &Path) -> Result<(), NetworkError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(NetworkError::file("cannot remove", path, source))
+        }
+        _ => Ok(()),
+    }
+}
