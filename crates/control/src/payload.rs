@@ -420,3 +420,148 @@ fn log_config(log: &shape::LogConfiguration, surroundings: &Surroundings) -> Log
 pub fn needs_network_interface(task: &Task) -> bool {
     task.network_mode == NetworkMode::AwsVpc
 }
+
+#[cfg(test)]
+mod tests {
+    use base::{Scope, Timestamp};
+    use domain::{
+        DesiredStatus, HealthStatus, Resources, TaskContainer, TaskDefinitionProjection,
+        TaskDefinitionStatus, TaskStatus, TaskTimes,
+    };
+
+    use super::*;
+
+    fn scope() -> Scope {
+        Scope::new("000000000000".parse().unwrap(), "us-east-1".parse().unwrap())
+    }
+
+    fn definition(document: &str) -> TaskDefinition {
+        TaskDefinition {
+            scope: scope(),
+            family: "web".to_owned(),
+            revision: 3,
+            status: TaskDefinitionStatus::Active,
+            document: document.to_owned(),
+            projection: TaskDefinitionProjection {
+                network_mode: NetworkMode::Host,
+                requires_compatibilities: vec![],
+                compatibilities: vec![],
+                cpu_units: None,
+                memory_mib: None,
+                requires_attributes: vec![],
+                member_of: vec![],
+                containers: vec![],
+            },
+            tags: vec![],
+            registered_at: Timestamp::default(),
+            registered_by: String::new(),
+            deregistered_at: None,
+            delete_requested_at: None,
+        }
+    }
+
+    fn task(overrides: &str) -> Task {
+        let container = serde_json::from_value::<TaskContainer>(serde_json::json!({
+            "id": "c0ffee", "name": "app", "image": "app@sha256:1", "last_status": "PENDING", "health_status": "UNKNOWN"
+        }));
+        Task {
+            scope: scope(),
+            id: "0123456789abcdef0123456789abcdef".to_owned(),
+            cluster: "default".to_owned(),
+            task_definition: definition("").arn(),
+            family: "web".to_owned(),
+            revision: 3,
+            launch_type: LaunchType::Fargate,
+            capacity_provider: None,
+            container_instance: None,
+            last_status: TaskStatus::Pending,
+            desired_status: DesiredStatus::Running,
+            version: 1,
+            generation: 7,
+            group: "service:web".to_owned(),
+            started_by: None,
+            reference_id: None,
+            cpu_units: Some(512),
+            memory_mib: Some(1024),
+            overrides_document: overrides.to_owned(),
+            network_mode: NetworkMode::Host,
+            awsvpc_configuration: None,
+            resources: Resources::default(),
+            containers: vec![container.unwrap()],
+            attachments: vec![],
+            attributes: vec![],
+            availability_zone: None,
+            platform_version: None,
+            platform_family: None,
+            ephemeral_storage_gib: None,
+            enable_execute_command: false,
+            connectivity: None,
+            health_status: HealthStatus::Unknown,
+            times: TaskTimes::default(),
+            stop_code: None,
+            stopped_reason: None,
+            tags: vec![],
+        }
+    }
+
+    const DOCUMENT: &str = r#"{"pidMode": "task", "volumes": [{"name": "v"}, {"name": "h", "host": {"sourcePath": "/x"}}],
+        "containerDefinitions": [{"name": "app", "image": "app:1", "essential": true, "cpu": 10, "memory": 64,
+        "memoryReservation": 32, "command": ["a"], "environment": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+        "linuxParameters": {"maxSwap": 64, "swappiness": 10, "sharedMemorySize": 8, "initProcessEnabled": true,
+            "capabilities": {"add": ["NET_ADMIN"]}, "tmpfs": [{"containerPath": "/t", "size": 5, "mountOptions": ["noexec"]}],
+            "devices": [{"hostPath": "/dev/null", "permissions": ["read", "write"]}]},
+        "healthCheck": {"command": ["CMD", "true"], "interval": 5},
+        "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "g"}},
+        "dependsOn": [{"containerName": "other", "condition": "HEALTHY"}]}]}"#;
+
+    #[test]
+    fn overrides_win_over_the_definition() {
+        let overrides = r#"{"containerOverrides": [{"name": "app", "command": ["b"], "memory": 128,
+            "environment": [{"name": "B", "value": "3"}]}]}"#;
+        let order = start_order(&task(overrides), &definition(DOCUMENT), Surroundings::default()).unwrap();
+        let container = &order.containers[0];
+        assert_eq!(container.command, ["b"]);
+        assert_eq!((container.cpu, container.memory), (10, 128));
+        assert_eq!(container.image, "app@sha256:1", "the digest that was resolved for the task");
+        let environment: Vec<_> =
+            container.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(environment, ["A=1", "AWS_EXECUTION_ENV=AWS_ECS_FARGATE", "B=3"]);
+    }
+
+    #[test]
+    fn docker_parameters_travel_in_the_docker_configuration() {
+        let order = start_order(&task(""), &definition(DOCUMENT), Surroundings::default()).unwrap();
+        let docker = order.containers[0].docker_config.clone().unwrap();
+        let host = docker.host_configuration().unwrap();
+        assert_eq!(host.memory_swap, Some((64 + 64) * MIB));
+        assert_eq!(host.memory_reservation, Some(32 * MIB));
+        assert_eq!(host.tmpfs["/t"], "size=5m,noexec");
+        assert_eq!(host.devices[0].cgroup_permissions, "rw");
+        let log = host.log_config.unwrap();
+        assert_eq!((log.kind.as_str(), log.config["mode"].as_str()), ("awslogs", "non-blocking"));
+        let health = docker.container_config().unwrap().healthcheck.unwrap();
+        assert_eq!(
+            (health.interval, health.timeout, health.retries),
+            (Some(5_000_000_000), Some(5_000_000_000), Some(3))
+        );
+    }
+
+    #[test]
+    fn the_task_carries_its_own_parameters() {
+        let order = start_order(&task(""), &definition(DOCUMENT), Surroundings::default()).unwrap();
+        assert_eq!((order.cpu, order.memory), (Some(0.5), Some(1024)));
+        assert_eq!(order.pid_mode.as_deref(), Some("task"));
+        assert_eq!(order.service_name.as_deref(), Some("web"));
+        assert_eq!(order.volumes[1].host.as_ref().unwrap().source_path.as_deref(), Some("/x"));
+        let extension = order.roadstead.unwrap();
+        assert_eq!((extension.generation, extension.launch_type.as_deref()), (Some(7), Some("FARGATE")));
+    }
+
+    #[test]
+    fn an_order_to_stop_names_the_task_and_its_generation() {
+        let order = stop_order(&task(""));
+        assert_eq!(order.desired_status, wire_task::DesiredStatus::Stopped);
+        assert!(order.containers.is_empty());
+        assert_eq!(order.roadstead.unwrap().generation, Some(7));
+    }
+}
