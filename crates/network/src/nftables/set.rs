@@ -80,6 +80,12 @@ impl Set {
             attributes.u32(6, VERDICT_DATA).u32(7, 0);
         }
         attributes.u32(10, id);
+        if self.key == [KeyType::InterfaceName] {
+            // User data, for `nft list` alone: the key's byte order (0, of length 4) is the host's (1).
+            let mut user_data = vec![0, 4];
+            user_data.extend_from_slice(&1_u32.to_ne_bytes());
+            attributes.bytes(13, &user_data);
+        }
     }
 
     /// Bytes of a whole key.

@@ -111,11 +111,13 @@ pub fn traces(directory: &Path) -> String {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let directory = directory.to_str().unwrap();
     let mounts: Vec<&str> = mounts.lines().filter(|line| line.contains(directory)).collect();
+    // Names alone: a bridge that had a port shows another state than one that never had.
+    let links = run(&["ip", "-o", "link"]);
+    let links: Vec<_> = links.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
     format!(
-        "{}\n{}\n{}\n{}\n{mounts:?}\n{}",
-        run(&["ip", "-o", "link"]),
-        run(&["ip", "-o", "address"]),
-        run(&["ip", "route"]),
+        "{links:?}\n{}\n{}\n{}\n{mounts:?}\n{}",
+        run(&["ip", "-o", "-4", "address"]),
+        run(&["ip", "route"]).replace(" linkdown", ""),
         run(&["nft", "list", "ruleset"]),
         std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(),
     )
