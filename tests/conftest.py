@@ -125,6 +125,21 @@ class Roadstead:
         extra = ["--tag", tag] if tag else []
         return self.cli("image", "load", archive, *extra).stdout
 
+    def live_containers(self):
+        """The live containers from the kernel's view: task id to the pids of its containers' process 1."""
+        name = (self.data_dir / "instance-name").read_text().strip()
+        found = {}
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            try:
+                cgroup = (status.parent / "cgroup").read_text()
+                inner = re.search(r"^NSpid:.*\s(\d+)$", status.read_text(), re.M)
+            except OSError:
+                continue
+            task = re.search(rf"roadstead-{name}/.*?([0-9a-f]{{32}})", cgroup)
+            if task and inner and inner.group(1) == "1":
+                found.setdefault(task.group(1), []).append(int(status.parent.name))
+        return {task: sorted(pids) for task, pids in found.items()}
+
     def reset(self):
         request = urllib.request.Request(self.endpoint + "/_roadstead/reset", method="POST")
         with urllib.request.urlopen(request, timeout=60) as answer:
