@@ -41,6 +41,8 @@ mod key;
 mod log;
 mod row;
 pub mod rows;
+pub mod rows_vpc;
+pub mod rows_logs;
 mod snapshot;
 mod state;
 mod store;

@@ -205,9 +205,9 @@ impl Row for AccessKey {
     }
 }
 
-/// `options` with every row of `domain` that this file knows.
+/// `options` with every row of `domain`: those of this file and of `rows_vpc`.
 pub fn register(options: Options) -> Options {
-    options
+    crate::rows_vpc::register(options)
         .row::<Cluster>()
         .row::<TaskDefinition>()
         .row::<TaskDefinitionFamily>()

@@ -10,8 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::{Command, Committer, Prepared, SUBMISSIONS_WAITING, Shared, write_groups};
 use crate::feed::ChangeFeed;
-use crate::log::disk::Hook;
-use crate::log::{self, NoLog, RecordWrite};
+use crate::log::{self, NoLog, RecordWrite, Tuning};
 use crate::row::{Row, RowError, RowType, Table};
 use crate::snapshot::Snapshot;
 use crate::state::{Registry, State, Write};
@@ -36,14 +35,13 @@ pub enum Durability {
 pub struct Options {
     durability: Durability,
     registry: Registry,
-    pub(crate) hook: Option<Hook>,
-    pub(crate) checkpoint_after: Option<u64>,
+    pub(crate) tuning: Tuning,
 }
 
 impl Options {
     /// A store of this durability, with no row types yet.
     pub fn new(durability: Durability) -> Self {
-        Self { durability, registry: Registry::default(), hook: None, checkpoint_after: None }
+        Self { durability, registry: Registry::default(), tuning: Tuning::default() }
     }
 
     /// [`Durability::Durable`].
@@ -59,7 +57,7 @@ impl Options {
     /// Bytes of log before the rows are written to a new checkpoint and the log behind it removed (16 MiB unless
     /// said; at least the size of the last checkpoint in any case).
     pub fn checkpoint_after(mut self, bytes: u64) -> Self {
-        self.checkpoint_after = Some(bytes);
+        self.tuning.checkpoint_after_bytes = bytes;
         self
     }
 
@@ -181,7 +179,7 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Opens the store in `directory`, which is made if it is not there. Reads all of it.
     pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
-        let Options { durability, registry, hook, checkpoint_after } = options;
+        let Options { durability, registry, tuning } = options;
         if durability == Durability::Ephemeral {
             let state = State::empty(&registry, Version::default());
             let shared = Arc::new(Shared::new(registry, state));
@@ -193,7 +191,7 @@ impl Store {
             })));
         }
         let lock = lock(directory)?;
-        let (log, recovered) = log::open(directory, &registry, hook, checkpoint_after)?;
+        let (log, recovered) = log::open(directory, &registry, tuning)?;
         let state = recovered.into_state(&registry)?;
         tracing::info!(directory = %directory.display(), version = %state.version, "the store is open");
         let shared = Arc::new(Shared::new(registry, state));

@@ -17,7 +17,7 @@ use crate::store::OpenError;
 
 /// Bytes of zeros written ahead of the log's end.
 const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
-/// Bytes written ahead where there is no room for more.
+/// Bytes written ahead in a new file, and where there is no room for more.
 const RESERVE_STEP: u64 = 64 * 1024;
 /// Bytes of log, at least, before a checkpoint is made and the log behind it removed; or as many as the last
 /// checkpoint has. So the disk holds about three times the live rows, and writing them again costs as much as the
@@ -25,6 +25,25 @@ const RESERVE_STEP: u64 = 64 * 1024;
 const CHECKPOINT_AFTER_BYTES: u64 = 16 * 1024 * 1024;
 
 static ZEROS: [u8; 1024 * 1024] = [0; 1024 * 1024];
+
+/// What tests change.
+pub(crate) struct Tuning {
+    pub hook: Option<Hook>,
+    pub checkpoint_after_bytes: u64,
+    pub reserve_bytes: u64,
+    pub reserve_step: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            hook: None,
+            checkpoint_after_bytes: CHECKPOINT_AFTER_BYTES,
+            reserve_bytes: RESERVE_BYTES,
+            reserve_step: RESERVE_STEP,
+        }
+    }
+}
 
 /// A log in files.
 pub(crate) struct FileLog {
@@ -37,7 +56,7 @@ pub(crate) struct FileLog {
     last: Version,
     /// Bytes of log since the last checkpoint, or since the last one that failed.
     since_checkpoint: u64,
-    checkpoint_after: u64,
+    tuning: Tuning,
     /// Bytes of the newest checkpoint, kept true by the checkpointer.
     checkpoint_bytes: Arc<AtomicU64>,
     checkpointer: Checkpointer,
@@ -52,10 +71,9 @@ pub(super) fn log_name(first: Version) -> String {
 pub(crate) fn open(
     directory: &Path,
     registry: &Registry,
-    hook: Option<Hook>,
-    checkpoint_after: Option<u64>,
+    tuning: Tuning,
 ) -> Result<(FileLog, Recovered), OpenError> {
-    let disk = Disk::new(directory, hook).map_err(|source| OpenError::Io {
+    let disk = Disk::new(directory, tuning.hook.clone()).map_err(|source| OpenError::Io {
         what: "open",
         file: directory.to_owned(),
         source,
@@ -65,24 +83,24 @@ pub(crate) fn open(
         move |source| OpenError::Io { what, file, source }
     };
     let mut recovered = recover(&disk, registry)?;
+    // The checkpoint that replaces files may have its name only in memory yet.
+    disk.sync_directory().map_err(io("bring to disk"))?;
+    for name in recovered.obsolete.drain(..) {
+        disk.remove(&name).map_err(io("remove old files from"))?;
+    }
     let (file, end) = match recovered.tail.take() {
         Some(tail) => {
             make_durable(&tail.file, &tail.last_frame, tail.end, tail.garbage).map_err(io("write"))?;
             (tail.file, tail.end)
         }
-        None => (create(&disk, Version(1)).map_err(io("write to"))?, UNIT as u64),
+        None => (create(&disk, Version(1), tuning.reserve_step).map_err(io("write to"))?, UNIT as u64),
     };
-    // The checkpoint that replaces these files may have its name only in memory yet.
-    disk.sync_directory().map_err(io("bring to disk"))?;
-    for name in recovered.obsolete.drain(..) {
-        disk.remove(&name).map_err(io("remove old files from"))?;
-    }
     let log = FileLog {
         end,
         reserved: file.length().map_err(io("read"))?,
         last: recovered.version,
         since_checkpoint: recovered.log_bytes,
-        checkpoint_after: checkpoint_after.unwrap_or(CHECKPOINT_AFTER_BYTES),
+        tuning,
         checkpoint_bytes: Arc::new(AtomicU64::new(recovered.checkpoint_bytes)),
         checkpointer: Checkpointer::new(disk.clone()),
         disk,
@@ -104,13 +122,13 @@ fn make_durable(file: &DiskFile, last_frame: &[u8], end: u64, garbage: bool) -> 
 }
 
 /// Makes the log file whose first transaction is `first`.
-fn create(disk: &Disk, first: Version) -> io::Result<DiskFile> {
+fn create(disk: &Disk, first: Version, reserve: u64) -> io::Result<DiskFile> {
     let name = log_name(first);
     let temporary = format!("{name}.tmp");
     let made = (|| {
         let mut file = disk.create(&temporary)?;
         file.write_at(&file_header(FileKind::Log, first), 0)?;
-        write_zeros(&file, UNIT as u64, RESERVE_STEP)?;
+        write_zeros(&file, UNIT as u64, reserve)?;
         file.sync()?;
         disk.rename(&temporary, &name)?;
         file.path = disk.path(&name);
@@ -154,8 +172,8 @@ impl FileLog {
         if end <= self.reserved {
             return Ok(());
         }
-        let steps = [end.next_multiple_of(RESERVE_STEP) + RESERVE_BYTES, end.next_multiple_of(RESERVE_STEP)];
-        for to in steps {
+        let least = end.next_multiple_of(self.tuning.reserve_step);
+        for to in [least + self.tuning.reserve_bytes, least] {
             match write_zeros(&self.file, self.reserved, to) {
                 Ok(()) => {
                     self.file.sync().map_err(|error| self.failed("bring to disk", &error))?;
@@ -209,12 +227,12 @@ impl Log for FileLog {
     /// Starts a checkpoint if one is due: the log goes on in a new file, and the rows as of its start are written by
     /// another thread, which then removes the files that they replace.
     fn maintain(&mut self, registry: &Arc<Registry>, state: &Arc<State>) -> Result<(), LogError> {
-        let due = self.checkpoint_after.max(self.checkpoint_bytes.load(Ordering::Relaxed));
+        let due = self.tuning.checkpoint_after_bytes.max(self.checkpoint_bytes.load(Ordering::Relaxed));
         if self.since_checkpoint < due || self.checkpointer.is_busy() {
             return Ok(());
         }
         self.since_checkpoint = 0;
-        match create(&self.disk, Version(self.last.0 + 1)) {
+        match create(&self.disk, Version(self.last.0 + 1), self.tuning.reserve_step) {
             Ok(file) => {
                 self.file = file;
                 self.end = UNIT as u64;

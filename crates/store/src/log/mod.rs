@@ -1,14 +1,14 @@
 //! What the store asks of the thing that keeps its rows ([`Log`]), and the embedded one: a log file with checkpoints.
 
 mod checkpoint;
-pub(crate) mod disk;
+mod disk;
 mod file_log;
 mod format;
 mod recover;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use file_log::open;
+pub(crate) use file_log::{Tuning, open};
 
 use std::sync::Arc;
 
