@@ -13,6 +13,7 @@ mod identity;
 mod outbox;
 mod task;
 mod task_definition;
+mod vpc;
 
 pub use account_setting::{AccountSetting, SettingPrincipal};
 pub use cluster::{CapacityProviderStrategyItem, Cluster, ClusterSetting, ClusterStatus};
@@ -31,4 +32,9 @@ pub use task_definition::{
     TaskDefinitionStatus, TransportProtocol,
 };
 
+pub use vpc::{
+    DefaultVpc, NetworkInterface, NetworkInterfaceAttachment, NetworkInterfaceStatus, SecurityGroup,
+    SecurityGroupPeer, SecurityGroupRule, Subnet, TaskNetworkInterface, Vpc, ZONE_LETTERS, default_vpc,
+    next_free_address, private_dns_name, zone_id_prefix,
+};
 pub use words::UnknownWord;
