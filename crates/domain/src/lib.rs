@@ -10,6 +10,7 @@ mod account_setting;
 mod cluster;
 mod container_instance;
 mod identity;
+mod log;
 mod outbox;
 mod task;
 mod task_definition;
@@ -21,6 +22,7 @@ pub use container_instance::{
     Allocation, Attribute, ContainerInstance, ContainerInstanceStatus, Ports, Resources, VersionInfo,
 };
 pub use identity::AccessKey;
+pub use log::{LogGroup, LogGroupClass, LogStream, RETENTION_DAYS};
 pub use outbox::{OutboxMessage, OutboxOrder};
 pub use task::{
     Attachment, AwsVpcConfiguration, ClientTokenUse, Connectivity, DesiredStatus, ELASTIC_NETWORK_INTERFACE,

@@ -205,9 +205,9 @@ impl Row for AccessKey {
     }
 }
 
-/// `options` with every row of `domain`: those of this file and of `rows_vpc`.
+/// `options` with every row of `domain`: those of this file, of `rows_logs` and of `rows_vpc`.
 pub fn register(options: Options) -> Options {
-    crate::rows_vpc::register(options)
+    crate::rows_logs::register(crate::rows_vpc::register(options))
         .row::<Cluster>()
         .row::<TaskDefinition>()
         .row::<TaskDefinitionFamily>()

@@ -1,1 +1,3 @@
-//! See ARCHITECTURE.md.
+//! CloudWatch Logs.
+
+pub mod storage;
