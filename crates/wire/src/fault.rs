@@ -15,6 +15,7 @@ pub struct Fault {
     message: String,
     status: u16,
     sender: bool,
+    message_key: &'static str,
     details: Option<Arc<dyn Shape>>,
 }
 
@@ -27,6 +28,7 @@ impl Fault {
             message: message.into(),
             status,
             sender: status < 500,
+            message_key: "message",
             details: None,
         }
     }
@@ -39,6 +41,7 @@ impl Fault {
             message: message.into(),
             status: schema.status,
             sender: schema.sender,
+            message_key: message_key(schema),
             details: None,
         }
     }
@@ -76,6 +79,20 @@ impl Fault {
         &self.message
     }
 
+    /// The message's key: `message`, or `Message` where the model spells it so.
+    pub fn message_key(&self) -> &'static str {
+        self.message_key
+    }
+
+    /// The message, unless it is empty or among the details.
+    pub(crate) fn message_to_write(&self) -> Option<&str> {
+        let index =
+            self.details().and_then(|details| details.schema().structure()?.index_of(self.message_key));
+        let detailed =
+            index.is_some_and(|index| self.details().is_some_and(|all| all.member(index).is_some()));
+        (!self.message.is_empty() && !detailed).then_some(self.message.as_str())
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.status
@@ -90,6 +107,11 @@ impl Fault {
     pub fn details(&self) -> Option<&dyn Shape> {
         self.details.as_deref()
     }
+}
+
+fn message_key(schema: &FaultSchema) -> &'static str {
+    let capital = schema.shape.structure().is_some_and(|structure| structure.index_of("Message").is_some());
+    if capital { "Message" } else { "message" }
 }
 
 impl fmt::Debug for Fault {

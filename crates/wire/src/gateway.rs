@@ -129,7 +129,7 @@ impl Gateway {
         let operation = served(route, table)?;
         let schema = operation.schema();
         let mut input = operation.empty_input();
-        protocol::read(route.protocol, schema, arrival.parts, arrival.body, &route.labels, &mut *input)
+        protocol::read(route.protocol, arrival.parts, arrival.body, &route.labels, &mut *input)
             .map_err(|error| refusal::serialization(route.protocol, &error))?;
         validate::check(table.schema(), &*input)?;
         let call = Call {

@@ -3,12 +3,7 @@
 use super::{Reply, json};
 use crate::fault::Fault;
 use crate::schema::Protocol;
-use crate::shape::{DecodeError, Shape};
-
-/// Reads a request's body.
-pub fn read(body: &[u8], input: &mut dyn Shape) -> Result<(), DecodeError> {
-    json::read(body, input)
-}
+use crate::shape::{Shape, Unit};
 
 /// The answer to a call that went well.
 pub fn answer(protocol: Protocol, output: &dyn Shape) -> Reply {
@@ -18,24 +13,25 @@ pub fn answer(protocol: Protocol, output: &dyn Shape) -> Reply {
 
 /// The answer to a call that did not.
 pub fn fault(protocol: Protocol, fault: &Fault) -> Reply {
-    let mut reply = Reply::new(fault.status(), content_type(protocol), fault_body(fault).into_bytes());
+    let mut reply = Reply::new(fault.status(), content_type(protocol), fault_body(fault, true).into_bytes());
     reply.header("x-amzn-errortype", fault.code());
     reply
 }
 
-/// `{"__type": code, "message": …}` and the exception's other members.
-pub fn fault_body(fault: &Fault) -> String {
+/// `{"__type": code, "message": …}` and the exception's other members. restJson leaves the type to a header.
+pub fn fault_body(fault: &Fault, with_type: bool) -> String {
     let mut body = String::with_capacity(256);
     let head = &mut |output: &mut String| {
-        json::write_key(output, "__type");
-        json::write_text(output, fault.code());
-        json::write_key(output, "message");
-        json::write_text(output, fault.message());
+        if with_type {
+            json::write_key(output, "__type");
+            json::write_text(output, fault.code());
+        }
+        if let Some(message) = fault.message_to_write() {
+            json::write_key(output, fault.message_key());
+            json::write_text(output, message);
+        }
     };
-    match fault.details() {
-        Some(details) => json::write_structure(&mut body, details, head),
-        None => json::write_structure(&mut body, &crate::shape::Unit {}, head),
-    }
+    json::write_structure(&mut body, fault.details().unwrap_or(&Unit {}), head);
     body
 }
 

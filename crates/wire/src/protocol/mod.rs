@@ -1,17 +1,21 @@
 //! One codec per AWS protocol, over [`Shape`](crate::Shape) reflection.
 
 pub mod aws_json;
+pub mod cbor;
 pub mod form;
 pub mod json;
 pub mod query;
+pub mod query_answer;
+pub mod rest;
 pub mod timestamp;
 pub mod uri;
+pub mod xml;
 
 use http::request::Parts;
 
 use crate::fault::Fault;
 use crate::schema::{OperationSchema, Protocol, ServiceSchema};
-use crate::shape::{DecodeError, Shape};
+use crate::shape::{DecodeError, Shape, Unit};
 
 /// An HTTP answer in the making.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,43 +40,71 @@ impl Reply {
     }
 }
 
-/// Reads a request of `operation` into `input`. `labels` are those of a REST path.
+/// Reads a request into `input`. `labels` are those of a REST path.
 pub fn read(
     protocol: Protocol,
-    _operation: &'static OperationSchema,
     parts: &Parts,
     body: &[u8],
-    _labels: &[(String, String)],
+    labels: &[(String, String)],
     input: &mut dyn Shape,
 ) -> Result<(), DecodeError> {
+    let query = parts.uri.query().unwrap_or_default();
     match protocol {
-        Protocol::AwsJson10 | Protocol::AwsJson11 => aws_json::read(body, input),
-        Protocol::AwsQuery => {
-            query::read(parts.uri.query().unwrap_or_default(), body, query::Dialect::Aws, input)
-        }
-        Protocol::Ec2Query => {
-            query::read(parts.uri.query().unwrap_or_default(), body, query::Dialect::Ec2, input)
-        }
-        _ => Err(DecodeError("This protocol is not served".to_owned())),
+        Protocol::AwsJson10 | Protocol::AwsJson11 => json::read(body, input),
+        Protocol::AwsQuery => query::read(query, body, query::Dialect::Aws, input),
+        Protocol::Ec2Query => query::read(query, body, query::Dialect::Ec2, input),
+        Protocol::RestJson => rest::read(rest::Format::Json, parts, body, labels, input),
+        Protocol::RestXml => rest::read(rest::Format::Xml, parts, body, labels, input),
+        Protocol::RpcV2Cbor => cbor::read(body, input),
     }
 }
 
 /// The answer to a call that went well.
 pub fn answer(
     protocol: Protocol,
-    _operation: &'static OperationSchema,
+    operation: &'static OperationSchema,
     output: &dyn Shape,
-    _request_id: &str,
+    request_id: &str,
 ) -> Reply {
-    aws_json::answer(protocol, output)
+    match protocol {
+        Protocol::AwsJson10 | Protocol::AwsJson11 => aws_json::answer(protocol, output),
+        Protocol::AwsQuery => query_answer::aws(operation, output, request_id),
+        Protocol::Ec2Query => query_answer::ec2(operation, output, request_id),
+        Protocol::RestJson => rest::answer(rest::Format::Json, operation, output),
+        Protocol::RestXml => rest::answer(rest::Format::Xml, operation, output),
+        Protocol::RpcV2Cbor => cbor_reply(200, cbor::write(output)),
+    }
 }
 
 /// The answer to a call that did not.
 pub fn fault(
     protocol: Protocol,
-    _service: Option<&'static ServiceSchema>,
+    service: Option<&'static ServiceSchema>,
     fault: &Fault,
-    _request_id: &str,
+    request_id: &str,
 ) -> Reply {
-    aws_json::fault(protocol, fault)
+    match protocol {
+        Protocol::AwsJson10 | Protocol::AwsJson11 => aws_json::fault(protocol, fault),
+        Protocol::AwsQuery => {
+            Reply::new(fault.status(), "text/xml", query_answer::aws_fault(service, fault, request_id))
+        }
+        Protocol::Ec2Query => {
+            Reply::new(fault.status(), "text/xml;charset=UTF-8", query_answer::ec2_fault(fault, request_id))
+        }
+        Protocol::RestJson => rest::fault(rest::Format::Json, service, fault, request_id),
+        Protocol::RestXml => rest::fault(rest::Format::Xml, service, fault, request_id),
+        Protocol::RpcV2Cbor => {
+            let mut head = vec![("__type", fault.code())];
+            head.extend(fault.message_to_write().map(|message| (fault.message_key(), message)));
+            let mut body = Vec::with_capacity(256);
+            cbor::write_structure(&mut body, fault.details().unwrap_or(&Unit {}), &head);
+            cbor_reply(fault.status(), body)
+        }
+    }
+}
+
+fn cbor_reply(status: u16, body: Vec<u8>) -> Reply {
+    let mut reply = Reply::new(status, "application/cbor", body);
+    reply.header("smithy-protocol", "rpc-v2-cbor");
+    reply
 }
