@@ -1,6 +1,7 @@
 //! What a row is: [`Row`], its [`Table`], and its secondary indexes.
 
 use std::any::{Any, TypeId};
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -138,13 +139,13 @@ fn encode<R: Row>(row: &ErasedRow) -> Result<Vec<u8>, serde_json::Error> {
 }
 
 fn decode<R: Row>(format: u16, key: &Key, bytes: &[u8]) -> Result<ErasedRow, RowError> {
-    let row: R = if format == R::FORMAT {
-        serde_json::from_slice(bytes).map_err(RowError::Value)?
-    } else if format < R::FORMAT {
-        let value = serde_json::from_slice(bytes).map_err(RowError::Value)?;
-        serde_json::from_value(R::upgrade(format, value)?).map_err(RowError::Value)?
-    } else {
-        return Err(RowError::Format { found: format, known: R::FORMAT });
+    let row: R = match format.cmp(&R::FORMAT) {
+        Ordering::Equal => serde_json::from_slice(bytes).map_err(RowError::Value)?,
+        Ordering::Less => {
+            let value = serde_json::from_slice(bytes).map_err(RowError::Value)?;
+            serde_json::from_value(R::upgrade(format, value)?).map_err(RowError::Value)?
+        }
+        Ordering::Greater => return Err(RowError::Format { found: format, known: R::FORMAT }),
     };
     let belongs = row.key();
     if belongs == *key { Ok(Arc::new(row)) } else { Err(RowError::Key(belongs)) }

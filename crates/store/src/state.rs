@@ -102,8 +102,8 @@ pub(crate) struct Write {
 impl State {
     /// No rows, as of `version`.
     pub fn empty(registry: &Registry, version: Version) -> Self {
-        let table = TableState { changed: version, ..TableState::default() };
-        Self { version, tables: vec![Arc::new(table); registry.len()] }
+        let table = Arc::new(TableState { changed: version, ..TableState::default() });
+        Self { version, tables: std::iter::repeat_n(table, registry.len()).collect() }
     }
 
     /// Every table counts as changed at `version`: what changed before a start is not known.
@@ -155,10 +155,9 @@ impl TableState {
         };
         let (old, new) = (entries(before), entries(after));
         for (name, index) in &old {
-            if !new.iter().any(|(new_name, new_index)| new_name == name && new_index == index) {
-                if let Some(entries) = self.indexes.get_mut(name) {
-                    entries.remove(&IndexEntry { index: index.clone(), row: key.clone() });
-                }
+            let stays = new.iter().any(|(new_name, new_index)| new_name == name && new_index == index);
+            if !stays && let Some(entries) = self.indexes.get_mut(name) {
+                entries.remove(&IndexEntry { index: index.clone(), row: key.clone() });
             }
         }
         for (name, index) in &new {

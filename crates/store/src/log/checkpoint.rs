@@ -24,13 +24,15 @@ pub(super) fn checkpoint_name(version: Version) -> String {
 /// Makes checkpoints on a thread of its own, one at a time.
 pub(super) struct Checkpointer {
     disk: Disk,
+    /// Tests that need it done at once have it done by the caller.
+    inline: bool,
     thread: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Checkpointer {
-    pub fn new(disk: Disk) -> Self {
-        Self { disk, thread: None, stop: Arc::new(AtomicBool::new(false)) }
+    pub fn new(disk: Disk, inline: bool) -> Self {
+        Self { disk, inline, thread: None, stop: Arc::new(AtomicBool::new(false)) }
     }
 
     pub fn is_busy(&self) -> bool {
@@ -44,9 +46,12 @@ impl Checkpointer {
         let work = move || match write(&disk, &registry, &state, &stop) {
             Ok(written) => bytes.store(written, Ordering::Relaxed),
             Err(error) => {
-                tracing::warn!(%error, version = %state.version, "no checkpoint of the store was made")
+                tracing::warn!(%error, version = %state.version, "no checkpoint of the store was made");
             }
         };
+        if self.inline {
+            return work();
+        }
         match std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(work) {
             Ok(thread) => self.thread = Some(thread),
             Err(error) => tracing::warn!(%error, "no thread for a checkpoint of the store"),

@@ -32,6 +32,7 @@ pub(crate) struct Tuning {
     pub checkpoint_after_bytes: u64,
     pub reserve_bytes: u64,
     pub reserve_step: u64,
+    pub checkpoint_inline: bool,
 }
 
 impl Default for Tuning {
@@ -41,6 +42,7 @@ impl Default for Tuning {
             checkpoint_after_bytes: CHECKPOINT_AFTER_BYTES,
             reserve_bytes: RESERVE_BYTES,
             reserve_step: RESERVE_STEP,
+            checkpoint_inline: false,
         }
     }
 }
@@ -100,9 +102,9 @@ pub(crate) fn open(
         reserved: file.length().map_err(io("read"))?,
         last: recovered.version,
         since_checkpoint: recovered.log_bytes,
-        tuning,
         checkpoint_bytes: Arc::new(AtomicU64::new(recovered.checkpoint_bytes)),
-        checkpointer: Checkpointer::new(disk.clone()),
+        checkpointer: Checkpointer::new(disk.clone(), tuning.checkpoint_inline),
+        tuning,
         disk,
         file,
     };

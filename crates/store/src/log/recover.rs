@@ -63,8 +63,9 @@ pub(super) enum FileName {
 }
 
 pub(super) fn parse_name(name: &str) -> FileName {
-    if name.ends_with(".tmp") && (name.starts_with("log-") || name.starts_with("checkpoint-")) {
-        return FileName::Temporary;
+    if let Some(finished) = name.strip_suffix(".tmp") {
+        let is_ours = matches!(parse_name(finished), FileName::Log(_) | FileName::Checkpoint(_));
+        return if is_ours { FileName::Temporary } else { FileName::Other };
     }
     let number = |digits: &str| {
         let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
