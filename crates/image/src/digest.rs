@@ -1,7 +1,9 @@
 //! Content digests: `sha256:` and 64 lower case hexadecimal digits.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
+use std::rc::Rc;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -84,17 +86,22 @@ pub fn chain_id(parent: Option<Digest>, diff_id: Digest) -> Digest {
 pub(crate) struct HashingReader<R> {
     inner: R,
     hash: Sha256,
-    bytes: u64,
+    bytes: Rc<Cell<u64>>,
 }
 
 impl<R: Read> HashingReader<R> {
     pub(crate) fn new(inner: R) -> Self {
-        Self { inner, hash: Sha256::new(), bytes: 0 }
+        Self { inner, hash: Sha256::new(), bytes: Rc::default() }
     }
 
     /// Bytes read so far.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// [`Self::bytes_read`], for whoever cannot reach the reader any more.
+    pub(crate) fn counter(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.bytes)
     }
 
     /// The digest of all bytes read so far.
@@ -107,7 +114,7 @@ impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.hash.update(buffer.get(..count).unwrap_or_default());
-        self.bytes += count as u64;
+        self.bytes.set(self.bytes.get() + count as u64);
         Ok(count)
     }
 }

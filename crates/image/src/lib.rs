@@ -18,7 +18,10 @@
 mod config;
 mod digest;
 mod error;
+mod layer;
 mod limits;
+mod load;
+mod manifest;
 mod progress;
 mod reference;
 mod registry;

@@ -63,7 +63,7 @@ pub(crate) struct Ingest {
 /// An unpacked layer in the session's directory; removed on drop unless renamed into place.
 pub(crate) struct Staged {
     directory: PathBuf,
-    unpacked: Unpacked,
+    pub(crate) unpacked: Unpacked,
 }
 
 impl Drop for Staged {
@@ -73,8 +73,9 @@ impl Drop for Staged {
 }
 
 impl Staged {
-    pub(crate) fn new(directory: PathBuf, unpacked: Unpacked) -> Self {
-        Self { directory, unpacked }
+    /// Where to unpack to.
+    pub(crate) fn diff(&self) -> PathBuf {
+        self.directory.join("diff")
     }
 }
 
@@ -91,12 +92,13 @@ impl ImageStore {
     }
 
     /// A directory of this process to unpack a layer in: made, with `diff/` inside.
-    pub(crate) fn staging_directory(&self) -> Result<PathBuf, ImageError> {
+    pub(crate) fn stage_layer(&self) -> Result<Staged, ImageError> {
         let directory = self.session()?.fresh_path("layer");
         files::create_private_directory(&directory)?;
-        let diff = directory.join("diff");
+        let staged = Staged { directory, unpacked: Unpacked::default() };
+        let diff = staged.diff();
         fs::create_dir(&diff).map_err(|error| ImageError::io(&diff, error))?;
-        Ok(directory)
+        Ok(staged)
     }
 
     /// A path of this process for a temporary file.
@@ -134,8 +136,7 @@ impl Ingest {
     /// Puts everything in place: layers from the lowest up, then documents, image and names. Each name moves
     /// from the image that had it. Blocks on the disk.
     pub(crate) fn finish(mut self, names: &[Reference]) -> Result<Image, ImageError> {
-        let (size_bytes, layers_changed) = self.place_layers()?;
-        let _ = layers_changed;
+        let size_bytes = self.place_layers()?;
         let manifest_digest = Digest::of(&self.content.manifest);
         let image_id = Digest::of(&self.content.config);
         let lock = self.store.lock()?;
@@ -162,8 +163,8 @@ impl Ingest {
         image.ok_or_else(|| ImageError::NoSuchImage(manifest_digest.to_string()))
     }
 
-    /// Returns the bytes of all layers, and whether any was new.
-    fn place_layers(&mut self) -> Result<(u64, bool), ImageError> {
+    /// Returns the bytes of all layers.
+    fn place_layers(&mut self) -> Result<u64, ImageError> {
         // What a layer takes from those below it, and its description: before the sync, so that both are in it.
         let mut lowers: Vec<PathBuf> = Vec::new();
         let mut size_bytes = 0u64;
@@ -176,7 +177,8 @@ impl Ingest {
             let in_place = self.store.layer_path(chain);
             let meta = match self.staged.get_mut(index).and_then(Option::as_mut) {
                 Some(staged) => {
-                    staged.unpacked.complete(&staged.directory.join("diff"), &lowers, &limits)?;
+                    let diff = staged.diff();
+                    staged.unpacked.complete(&diff, &lowers, &limits)?;
                     let meta = LayerMeta {
                         diff_id,
                         parent: index.checked_sub(1).and_then(|below| self.chain.get(below)).copied(),
@@ -186,7 +188,7 @@ impl Ingest {
                     };
                     files::write_json(&staged.directory.join("meta.json"), &meta, Durability::Renamed)?;
                     any = true;
-                    lowers.insert(0, staged.directory.join("diff"));
+                    lowers.insert(0, diff);
                     meta
                 }
                 None => {
@@ -207,7 +209,7 @@ impl Ingest {
             self.sync()?;
             self.rename_layers()?;
         }
-        Ok((size_bytes, any))
+        Ok(size_bytes)
     }
 
     /// One syncfs(2) for the thousands of files of an image, instead of an fsync(2) each.

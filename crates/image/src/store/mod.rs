@@ -30,12 +30,13 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use serde::{Deserialize, Serialize};
 
 pub use collect::{Collected, Removed};
-pub(crate) use ingest::{Content, Ingest};
+pub(crate) use ingest::{Content, Ingest, Staged};
 
 use crate::config::{ConfigBlob, ImageConfig, Platform};
 use crate::digest::Digest;
 use crate::error::{ImageError, PullError};
 use crate::limits::Limits;
+use crate::load;
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::{self, RegistryAuth};
@@ -211,8 +212,7 @@ impl ImageStore {
         tag: Option<&str>,
         progress: &dyn Progress,
     ) -> Result<Vec<Image>, ImageError> {
-        let _ = (tag, progress);
-        Err(ImageError::Archive { path: archive.to_owned(), reason: "cannot be read yet".to_owned() })
+        load::load(self, archive, tag, progress)
     }
 
     /// The image with this name, `name@digest`, image id or prefix of an id of at least 12 digits. A failure to
