@@ -1,14 +1,21 @@
 //! [`Engine`]: the handle that the agent holds.
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::sync::OnceCell;
+
+use crate::cgroup::{Cgroup, Hierarchy};
+use crate::container::Container;
 use crate::error::EngineError;
-use crate::specification::{ContainerId, ContainerSpec, Resources, Signal};
-use crate::status::{
-    ContainerStatus, Created, ExecResult, ExecSpec, Exit, Started, Stats, TaskGroup, TaskGroupHandle,
-};
+use crate::layout;
+use crate::program::Program;
+use crate::specification::ContainerId;
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -37,109 +44,105 @@ impl ShimCommand {
     }
 }
 
-/// Runs containers on this machine. Cheap to clone; all clones are one engine.
+/// Runs containers on this machine. Cheap to clone; all clones are one engine. Dropping it leaves the containers running.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    config: EngineConfig,
+pub(crate) struct Inner {
+    pub(crate) config: EngineConfig,
+    /// The engine's own cgroup.
+    pub(crate) cgroup: Cgroup,
+    pub(crate) program: Program,
+    /// Held for as long as we live: two engines in one directory would both think a container theirs.
+    _lock: Flock<File>,
+    /// All containers we know. Empty until adopted.
+    pub(crate) containers: Mutex<HashMap<ContainerId, Arc<Container>>>,
+    /// Containers of an earlier engine are looked at once, on first use: that needs the async runtime, which `open` does not.
+    adopted: OnceCell<()>,
 }
 
 impl Engine {
     /// Opens the state directory and looks at the machine; adopts the containers that an earlier engine left running
     /// on first use. Errors: not root, a cgroup controller missing, the directory in use by another engine.
     pub fn open(config: EngineConfig) -> Result<Self, EngineError> {
+        let plain = !config.cgroup_root.is_empty()
+            && !config.cgroup_root.starts_with('.')
+            && config.cgroup_root.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+        if !plain {
+            return Err(EngineError::InvalidSpec(format!("not a cgroup name: {:?}", config.cgroup_root)));
+        }
         std::fs::create_dir_all(&config.root).map_err(EngineError::io("make", &config.root))?;
-        Ok(Self { inner: Arc::new(Inner { config }) })
+        let lock = lock(&config.root.join("lock"))?;
+        for name in [layout::CONTAINERS, layout::GROUPS, "empty"] {
+            let path = config.root.join(name);
+            match layout::make_private_directory(&path) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    return Err(EngineError::io("make", path)(error));
+                }
+                _ => {}
+            }
+        }
+        let hierarchy = Hierarchy::detect()
+            .map_err(|error| EngineError::Machine(format!("containers need cgroups: {error}")))?;
+        let cgroup = Cgroup::new(hierarchy, config.cgroup_root.clone());
+        for child in [layout::SHIMS, layout::CONTAINERS, layout::GROUPS] {
+            cgroup
+                .child(child)
+                .create()
+                .map_err(|error| EngineError::Machine(format!("cannot make the engine's cgroup: {error}")))?;
+        }
+        let program = Program::protect(&config.shim.program, &config.root.join("empty"))
+            .map_err(EngineError::io("open the shim's program", &config.shim.program))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                cgroup,
+                program,
+                _lock: lock,
+                containers: Mutex::new(HashMap::new()),
+                adopted: OnceCell::new(),
+            }),
+        })
     }
 
-    /// Makes the container: root file system, namespaces, cgroup, limits; everything but the program runs.
-    pub async fn create(&self, spec: ContainerSpec) -> Result<Created, EngineError> {
-        Err(EngineError::NotFound(spec.id))
+    /// Makes sure that the containers of an earlier engine are known.
+    pub(crate) async fn adopt(&self) {
+        self.inner.adopted.get_or_init(|| crate::verbs::adopt_all(self)).await;
     }
 
-    /// Runs the container's program.
-    pub async fn start(&self, id: &ContainerId) -> Result<Started, EngineError> {
-        Err(EngineError::NotFound(id.clone()))
+    pub(crate) async fn container(&self, id: &ContainerId) -> Result<Arc<Container>, EngineError> {
+        self.adopt().await;
+        self.inner.containers().get(id).cloned().ok_or_else(|| EngineError::NotFound(id.clone()))
+    }
+}
+
+impl Inner {
+    pub(crate) fn containers(&self) -> MutexGuard<'_, HashMap<ContainerId, Arc<Container>>> {
+        // A panic elsewhere cannot leave the map half changed: each use is one call on it.
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a signal to the container's first process.
-    pub async fn signal(&self, id: &ContainerId, _signal: Signal) -> Result<(), EngineError> {
-        Err(EngineError::NotFound(id.clone()))
+    pub(crate) fn container_directory(&self, id: &ContainerId) -> PathBuf {
+        self.config.root.join(layout::CONTAINERS).join(id.as_str())
     }
 
-    /// Waits until the container has ended. May be called any number of times, before and after the end.
-    pub async fn wait(&self, id: &ContainerId) -> Result<Exit, EngineError> {
-        Err(EngineError::NotFound(id.clone()))
+    pub(crate) fn group_directory(&self, id: &ContainerId) -> PathBuf {
+        self.config.root.join(layout::GROUPS).join(id.as_str())
     }
+}
 
-    /// Sends `signal`, and SIGKILL when the container has not ended within `timeout`.
-    pub async fn stop(
-        &self,
-        id: &ContainerId,
-        _signal: Signal,
-        _timeout: Duration,
-    ) -> Result<Exit, EngineError> {
-        Err(EngineError::NotFound(id.clone()))
-    }
-
-    /// Removes every trace of the container, killing it first if it runs. A container that does not exist is no error.
-    pub async fn delete(&self, _id: &ContainerId) -> Result<(), EngineError> {
-        Ok(())
-    }
-
-    /// All containers of this engine, those of an earlier process included.
-    pub async fn list(&self) -> Result<Vec<ContainerStatus>, EngineError> {
-        Ok(Vec::new())
-    }
-
-    /// Runs a command in a running container and waits for its end (health checks).
-    pub async fn exec(&self, id: &ContainerId, _spec: ExecSpec) -> Result<ExecResult, EngineError> {
-        Err(EngineError::NotFound(id.clone()))
-    }
-
-    /// What the container uses now.
-    pub async fn stats(&self, id: &ContainerId) -> Result<Stats, EngineError> {
-        Err(EngineError::NotFound(id.clone()))
-    }
-
-    /// Changes the limits of a living container; absent ones stay as they are.
-    pub async fn update(&self, id: &ContainerId, _resources: Resources) -> Result<(), EngineError> {
-        Err(EngineError::NotFound(id.clone()))
-    }
-
-    /// Makes the cgroup (and namespaces) that the containers of one task share. Made twice with the same content: the same.
-    pub async fn create_task_group(&self, group: TaskGroup) -> Result<TaskGroupHandle, EngineError> {
-        Err(EngineError::NotFound(group.id))
-    }
-
-    /// Removes a task group; its containers must have been deleted. One that does not exist is no error.
-    pub async fn delete_task_group(&self, _id: &ContainerId) -> Result<(), EngineError> {
-        Ok(())
-    }
-
-    /// What the whole task uses now: all containers of the group together.
-    pub async fn task_group_stats(&self, id: &ContainerId) -> Result<Stats, EngineError> {
-        Err(EngineError::NotFound(id.clone()))
-    }
-
-    /// Makes `directory` (if missing) and, when it is empty, copies into it what the image has at `destination`, with owners,
-    /// modes and extended attributes: what Docker does when a fresh volume is mounted over a directory of the image.
-    pub async fn prepare_volume(
-        &self,
-        _directory: PathBuf,
-        _lower_directories: Vec<PathBuf>,
-        _destination: PathBuf,
-    ) -> Result<(), EngineError> {
-        Ok(())
-    }
-
-    /// Removes everything that this engine (or an earlier one with the same directory and cgroup) ever made: processes, mounts, cgroups, state.
-    pub async fn destroy_all(&self) -> Result<(), EngineError> {
-        let _ = &self.inner.config;
-        Ok(())
-    }
+fn lock(path: &std::path::Path) -> Result<Flock<File>, EngineError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(EngineError::io("open", path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        Errno::EWOULDBLOCK => EngineError::Machine(format!("another engine uses {}", path.display())),
+        error => EngineError::io("lock", path)(error.into()),
+    })
 }

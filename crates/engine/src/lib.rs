@@ -4,14 +4,25 @@
 //! ([`shim_main`]) which makes the container through libcontainer, is its parent, writes its output to the log, and puts its exit
 //! code on disk. Shims outlive the agent; a restarted agent adopts them.
 
+mod beneath;
+mod cgroup;
+mod container;
 pub mod doctor;
 mod engine;
 mod error;
+mod holder;
+mod layout;
+mod oci;
+mod overlay;
+mod program;
+mod shim;
 mod specification;
 mod status;
+mod verbs;
 
 pub use engine::{Engine, EngineConfig, ShimCommand};
 pub use error::EngineError;
+pub use shim::shim_main;
 pub use specification::{
     ContainerId, ContainerIdError, ContainerSpec, Device, DnsConfig, IpcNamespace, LogOutput, Mount,
     Namespaces, NetworkNamespace, Propagation, Resources, RootFilesystem, SeccompProfile, SharedNamespace,
@@ -20,10 +31,3 @@ pub use specification::{
 pub use status::{
     ContainerStatus, Created, ExecResult, ExecSpec, Exit, Started, State, Stats, TaskGroup, TaskGroupHandle,
 };
-
-/// The shim: what a program does when it is run as an [`EngineConfig::shim`]. `arguments` are those after
-/// [`ShimCommand::arguments`]. Call it first thing in `main`, before any thread exists.
-pub fn shim_main(arguments: impl Iterator<Item = std::ffi::OsString>) -> std::process::ExitCode {
-    drop(arguments);
-    std::process::ExitCode::FAILURE
-}

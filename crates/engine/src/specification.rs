@@ -244,7 +244,7 @@ pub struct Mount {
     pub destination: PathBuf,
     /// Read-only in the container.
     pub readonly: bool,
-    /// Mount propagation.
+    /// Mount propagation. The container has one for all: `Slave` if any of its mounts asks for it.
     pub propagation: Propagation,
 }
 
@@ -256,8 +256,6 @@ pub enum Propagation {
     Private,
     /// The container sees the host's later mounts.
     Slave,
-    /// Both see the other's later mounts.
-    Shared,
 }
 
 /// The container's /etc/resolv.conf. All empty: the host's, without its loopback servers.
@@ -343,7 +341,7 @@ pub struct Resources {
     /// Memory and swap together (Docker's MemorySwap): -1 unlimited, equal to `memory_bytes` no swap. Absent with a
     /// memory limit: twice the limit, as Docker.
     pub memory_swap_bytes: Option<i64>,
-    /// 0 to 100. cgroup v1 only; refused on v2, where it does not exist.
+    /// 0 to 100. cgroup v1 only: v2 does not have it, and it is left out there with a warning, as Docker does.
     pub memory_swappiness: Option<u64>,
     /// Most processes and threads.
     pub pids_limit: Option<u64>,
@@ -359,10 +357,8 @@ pub enum LogOutput {
     JsonFile {
         /// The file.
         path: PathBuf,
-        /// Rotated when it would grow over this; 0: never.
-        max_size_bytes: u64,
-        /// Files kept, the current one included; at least 1.
-        max_files: u32,
+        /// Size, rotation, compression, attributes.
+        options: log_spool::JsonFileOptions,
     },
     /// The crate `log_spool`'s spool, which a log driver reads.
     Spool {
