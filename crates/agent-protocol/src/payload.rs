@@ -165,6 +165,31 @@ pub struct TaskExtension {
     /// The VPC of the task's interface, for the metadata endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
+    /// That VPC's networks: what a node needs to set it up before the first of its interfaces is attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpc: Option<VpcExtension>,
+}
+
+/// A VPC as a node needs to know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VpcExtension {
+    /// Such as `vpc-0123456789abcdef0`.
+    pub id: String,
+    /// Such as `172.31.0.0/16`.
+    pub cidr: String,
+    /// Its subnets: id and addresses.
+    pub subnets: Vec<SubnetExtension>,
+}
+
+/// A subnet as a node needs to know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SubnetExtension {
+    /// Such as `subnet-0123456789abcdef0`.
+    pub id: String,
+    /// Such as `172.31.0.0/20`.
+    pub cidr: String,
 }
 
 /// Keys of a role, for one task. `Debug` shows no secret.

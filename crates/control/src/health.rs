@@ -3,6 +3,7 @@
 use agent_protocol::tcs::PublishHealthRequest;
 use base::Arn;
 use domain::{HealthStatus, Task, TaskStatus};
+use scheduler::task_lifecycle;
 use store::Transaction;
 use store::rows::task_key;
 
@@ -26,12 +27,17 @@ pub async fn take_over(control: &Control, container_instance: &Arn, report: &Pub
             {
                 continue;
             }
-            let verdicts = reported.containers.iter().filter_map(|container| {
-                let status = container.health_status.as_str().parse::<HealthStatus>().ok()?;
-                Some((container.container_name.as_str(), status))
-            });
-            if let Some(next) = with_health(&row, verdicts) {
-                transaction.replace(&row, next);
+            let verdicts: Vec<(String, HealthStatus)> = reported
+                .containers
+                .iter()
+                .filter_map(|container| {
+                    let status = container.health_status.as_str().parse::<HealthStatus>().ok()?;
+                    Some((container.container_name.clone(), status))
+                })
+                .collect();
+            let outcome = task_lifecycle::health(&row, &verdicts);
+            if outcome.changed {
+                transaction.replace(&row, outcome.task);
             }
         }
         Ok::<_, std::convert::Infallible>((transaction, ()))
@@ -39,29 +45,4 @@ pub async fn take_over(control: &Control, container_instance: &Arn, report: &Pub
     if let Err(error) = done.await {
         tracing::warn!(%error, "a health report was not taken over");
     }
-}
-
-/// The task with these verdicts; `None` where nothing changes. A task is unhealthy when one essential container is,
-/// healthy when all that have a check are. Source: AWS, "Determine Amazon ECS task health using container health checks".
-fn with_health<'a>(task: &Task, verdicts: impl Iterator<Item = (&'a str, HealthStatus)>) -> Option<Task> {
-    let mut next = task.clone();
-    let mut reported = Vec::new();
-    for (name, status) in verdicts {
-        if let Some(container) = next.containers.iter_mut().find(|container| container.name == name) {
-            container.health_status = status;
-            reported.push(status);
-        }
-    }
-    next.health_status = if reported.contains(&HealthStatus::Unhealthy) {
-        HealthStatus::Unhealthy
-    } else if !reported.is_empty() && reported.iter().all(|status| *status == HealthStatus::Healthy) {
-        HealthStatus::Healthy
-    } else {
-        HealthStatus::Unknown
-    };
-    if next == *task {
-        return None;
-    }
-    next.version += 1;
-    Some(next)
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use agent_protocol as protocol;
 use api::ecs as shape;
 use base::Arn;
-use domain::{LaunchType, NetworkMode, Task, TaskDefinition};
+use domain::{LaunchType, Task, TaskDefinition};
 use protocol::docker::{
     ContainerConfig, DeviceMapping, DockerConfig, HealthConfig, HostConfig, LogConfig, Ulimit,
 };
@@ -45,7 +45,7 @@ pub struct Surroundings {
     /// The task's interface.
     pub network_interface: Option<wire_task::NetworkInterface>,
     /// The interface's VPC.
-    pub vpc_id: Option<String>,
+    pub vpc: Option<wire_task::VpcExtension>,
 }
 
 /// An order to stop: the task's name is all that the agent needs.
@@ -82,7 +82,8 @@ pub fn start_order(
     order.enable_fault_injection = document.enable_fault_injection;
     order.elastic_network_interfaces.extend(surroundings.network_interface);
     if let Some(extension) = &mut order.roadstead {
-        extension.vpc_id = surroundings.vpc_id;
+        extension.vpc_id = surroundings.vpc.as_ref().map(|vpc| vpc.id.clone());
+        extension.vpc = surroundings.vpc;
     }
     Ok(order)
 }
@@ -119,7 +120,7 @@ fn bare(task: &Task) -> wire_task::Task {
             generation: Some(task.generation),
             launch_type: Some(task.launch_type.as_str().to_owned()),
             ephemeral_storage_gib: task.ephemeral_storage_gib.map(i64::from),
-            vpc_id: None,
+            ..wire_task::TaskExtension::default()
         }),
     }
 }
@@ -416,16 +417,11 @@ fn log_config(log: &shape::LogConfiguration, surroundings: &Surroundings) -> Log
     LogConfig { kind, config }
 }
 
-/// Whether the task is joined to the network by an interface of its own.
-pub fn needs_network_interface(task: &Task) -> bool {
-    task.network_mode == NetworkMode::AwsVpc
-}
-
 #[cfg(test)]
 mod tests {
     use base::{Scope, Timestamp};
     use domain::{
-        DesiredStatus, HealthStatus, Resources, TaskContainer, TaskDefinitionProjection,
+        DesiredStatus, HealthStatus, NetworkMode, Resources, TaskContainer, TaskDefinitionProjection,
         TaskDefinitionStatus, TaskStatus, TaskTimes,
     };
 

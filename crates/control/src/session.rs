@@ -20,6 +20,7 @@ use domain::{
 };
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
+use scheduler::task_lifecycle;
 use store::rows::{TASKS_HOLDING, container_instance_key, task_definition_key, task_key};
 use store::{Key, Prefix, Row as _, Transaction, Versioned};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -298,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let Some(InFlight { order, .. }) = self.in_flight.remove(message_id) else { return Ok(()) };
         let control = self.control.clone();
         // Not awaited: the next order must not wait for this one's disk write.
-        tokio::spawn(async move { take_out(&control, &order).await });
+        tokio::spawn(async move { acknowledged(&control, &order).await });
         if self.in_flight.len() + 1 == IN_FLIGHT_MAXIMUM { self.send_orders().await } else { Ok(()) }
     }
 
@@ -445,6 +446,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     async fn close(&mut self, reason: &'static str) {
         let frame = CloseFrame { code: CloseCode::Normal, reason: reason.into() };
         let _ = timeout(WRITE_TIMEOUT, self.sink.send(Message::Close(Some(frame)))).await;
+    }
+}
+
+/// An order was acknowledged: it leaves the outbox, and a task that was told to stop is stopping.
+async fn acknowledged(control: &Control, order: &Versioned<OutboxMessage>) {
+    if order.order == OutboxOrder::Start {
+        take_out(control, order).await;
+        return;
+    }
+    let key = task_key(&order.scope, &order.cluster, &order.task_id);
+    let done = control.store.update(|snapshot| {
+        let mut transaction = Transaction::new();
+        let current = snapshot.get::<OutboxMessage>(&order.key());
+        if current.is_some_and(|current| current.revision == order.revision) {
+            transaction.remove(order);
+            if let Some(task) = snapshot.get::<Task>(&key) {
+                let outcome = task_lifecycle::stop_acknowledged(&task);
+                if outcome.changed {
+                    transaction.replace(&task, outcome.task);
+                }
+            }
+        }
+        Ok::<_, std::convert::Infallible>((transaction, ()))
+    });
+    if let Err(error) = done.await {
+        tracing::warn!(%error, "an order stays in the outbox and will be sent again");
     }
 }
 
