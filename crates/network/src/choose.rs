@@ -1,50 +1,33 @@
 //! Which addresses a default VPC gets: AWS's 172.31.0.0/16 unless this machine already routes some of it elsewhere.
 
+use std::net::Ipv4Addr;
+
 use base::Ipv4Cidr;
 
-/// What is tried, in this order. Documentation, benchmark and carrier ranges are left alone.
-pub const VPC_CIDR_CANDIDATES: [&str; 24] = [
-    "172.31.0.0/16",
-    "172.30.0.0/16",
-    "172.29.0.0/16",
-    "172.28.0.0/16",
-    "172.27.0.0/16",
-    "172.26.0.0/16",
-    "172.25.0.0/16",
-    "172.24.0.0/16",
-    "10.231.0.0/16",
-    "10.230.0.0/16",
-    "10.229.0.0/16",
-    "10.228.0.0/16",
-    "10.227.0.0/16",
-    "10.226.0.0/16",
-    "10.225.0.0/16",
-    "10.224.0.0/16",
-    "10.223.0.0/16",
-    "10.222.0.0/16",
-    "10.221.0.0/16",
-    "10.220.0.0/16",
-    "192.168.0.0/16",
-    "172.23.0.0/16",
-    "172.22.0.0/16",
-    "172.21.0.0/16",
-];
-
-/// The candidates that overlap nothing of `taken`: this machine's routes, and the VPCs that exist.
-/// The default route (of prefix length 0) does not count.
-pub fn usable_vpc_cidrs(taken: &[Ipv4Cidr]) -> Vec<Ipv4Cidr> {
-    let candidates = VPC_CIDR_CANDIDATES.iter().filter_map(|text| text.parse().ok());
-    candidates.filter(|candidate| is_free(candidate, taken)).collect()
+/// Every private network of a VPC's biggest size, best first (RFC 1918): from AWS's own down, then the rest from the top
+/// down, for people number their networks from the bottom up.
+fn candidates() -> impl Iterator<Item = Ipv4Cidr> {
+    const PREFIX_LENGTH: u8 = 16;
+    let in_172 = (16..=31).rev().map(|second| Ipv4Addr::new(172, second, 0, 0));
+    let in_10 = (0..=255).rev().map(|second| Ipv4Addr::new(10, second, 0, 0));
+    let in_192 = std::iter::once(Ipv4Addr::new(192, 168, 0, 0));
+    in_172.chain(in_10).chain(in_192).filter_map(|base| Ipv4Cidr::containing(base, PREFIX_LENGTH))
 }
 
-/// `preferred` where it is free, else the first free candidate; `None` where all are taken.
+/// The networks that overlap nothing of `taken`, best first: a pool for the default VPCs of all accounts and regions.
+/// The default route (of prefix length 0) does not count. See [`crate::host_networks`] for what a machine has taken.
+pub fn usable_vpc_cidrs(taken: &[Ipv4Cidr]) -> Vec<Ipv4Cidr> {
+    candidates().filter(|candidate| is_free(*candidate, taken)).collect()
+}
+
+/// `preferred` where it is free, else the first usable network; `None` where all are taken.
 pub fn choose_vpc_cidr(preferred: Option<Ipv4Cidr>, taken: &[Ipv4Cidr]) -> Option<Ipv4Cidr> {
-    let preferred = preferred.filter(|preferred| is_free(preferred, taken));
+    let preferred = preferred.filter(|preferred| is_free(*preferred, taken));
     preferred.or_else(|| usable_vpc_cidrs(taken).into_iter().next())
 }
 
-fn is_free(candidate: &Ipv4Cidr, taken: &[Ipv4Cidr]) -> bool {
-    taken.iter().filter(|taken| taken.prefix_length() > 0).all(|taken| !taken.overlaps(candidate))
+fn is_free(candidate: Ipv4Cidr, taken: &[Ipv4Cidr]) -> bool {
+    taken.iter().filter(|taken| taken.prefix_length() > 0).all(|taken| !taken.overlaps(&candidate))
 }
 
 #[cfg(test)]
@@ -60,7 +43,7 @@ mod tests {
         let choose = |taken: &[&str]| choose_vpc_cidr(None, &cidrs(taken)).map(|cidr| cidr.to_string());
         assert_eq!(choose(&["0.0.0.0/0", "192.0.2.0/24"]).unwrap(), "172.31.0.0/16");
         assert_eq!(choose(&["172.31.7.0/24"]).unwrap(), "172.30.0.0/16");
-        assert_eq!(choose(&["172.16.0.0/12", "10.231.8.1/32"]).unwrap(), "10.230.0.0/16");
+        assert_eq!(choose(&["172.16.0.0/12", "10.255.8.1/32"]).unwrap(), "10.254.0.0/16");
         assert_eq!(choose(&["172.0.0.0/8", "10.0.0.0/8", "192.168.0.0/16"]), None);
     }
 
@@ -72,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn all_candidates_are_networks() {
-        assert_eq!(usable_vpc_cidrs(&[]).len(), VPC_CIDR_CANDIDATES.len());
+    fn the_pool_is_large() {
+        assert_eq!(usable_vpc_cidrs(&cidrs(&["172.17.0.0/16"])).len(), 16 - 1 + 256 + 1);
     }
 }

@@ -21,6 +21,7 @@ mod check;
 mod choose;
 mod config;
 mod error;
+mod firewall;
 mod links;
 mod namespace;
 mod net;
@@ -30,7 +31,7 @@ mod rules;
 mod sysctl;
 
 pub use check::{Finding, check};
-pub use choose::{VPC_CIDR_CANDIDATES, choose_vpc_cidr, usable_vpc_cidrs};
+pub use choose::{choose_vpc_cidr, usable_vpc_cidrs};
 pub use config::{Attachment, NetworkConfig, SubnetNetwork, TaskNetwork, VpcNetwork};
 pub use error::NetworkError;
-pub use net::Network;
+pub use net::{Network, host_networks};

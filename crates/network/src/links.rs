@@ -267,21 +267,24 @@ impl Links {
         added.map_err(failed(format!("cannot route through {gateway}")))
     }
 
-    /// The networks that the main routing table knows, and the index of the default route's link.
-    pub(crate) async fn routes(&self) -> Result<(Vec<Ipv4Cidr>, Option<u32>), NetworkError> {
+    /// The networks that the main routing table knows with the indexes of their links, and that of the default route's.
+    pub(crate) async fn routes(&self) -> Result<(Vec<(Ipv4Cidr, Option<u32>)>, Option<u32>), NetworkError> {
         let messages = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
         let messages = messages.try_collect::<Vec<_>>().await.map_err(failed("cannot list the routes"))?;
-        let messages: Vec<_> = messages.iter().filter(|message| is_in_main_table(message)).collect();
-        let networks = messages.iter().filter_map(|message| destination(message)).collect();
-        let default = messages.iter().find(|message| message.header.destination_prefix_length == 0);
-        let outward = default.and_then(|message| {
-            message.attributes.iter().find_map(|attribute| match attribute {
-                RouteAttribute::Oif(index) => Some(*index),
-                _ => None,
-            })
-        });
-        Ok((networks, outward))
+        let messages = messages.iter().filter(|message| is_in_main_table(message));
+        let routes: Vec<_> =
+            messages.filter_map(|message| Some((destination(message)?, output_link(message)))).collect();
+        let default = routes.iter().find(|(network, _)| network.prefix_length() == 0);
+        let outward = default.and_then(|(_, link)| *link);
+        Ok((routes, outward))
     }
+}
+
+fn output_link(message: &RouteMessage) -> Option<u32> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })
 }
 
 fn link(message: &LinkMessage) -> Link {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::statfs::statfs;
 use tokio::sync::oneshot;
 
@@ -50,20 +50,6 @@ pub(crate) async fn create(path: PathBuf) -> Result<NewNamespace, NetworkError> 
 fn prepare() -> Result<(), NetworkError> {
     sysctl::set("net/ipv4/ip_unprivileged_port_start", "0")?;
     sysctl::set("net/ipv4/ping_group_range", "0 2147483647")
-}
-
-/// Runs `work` in the namespace that `path` pins.
-pub(crate) async fn inside<T: Send + 'static>(
-    path: PathBuf,
-    work: impl FnOnce() -> Result<T, NetworkError> + Send + 'static,
-) -> Result<T, NetworkError> {
-    in_a_thread_of_its_own(move || {
-        let file = File::open(&path).map_err(|source| NetworkError::file("cannot open", &path, source))?;
-        setns(file, CloneFlags::CLONE_NEWNET)
-            .map_err(|error| NetworkError::file("cannot enter", &path, error))?;
-        work()
-    })
-    .await
 }
 
 /// Runs `work` in a namespace that is gone afterwards.

@@ -175,6 +175,19 @@ impl Network {
     }
 }
 
+/// The networks that this machine routes, other than to the bridges of the instance called `name`: what a new VPC of that
+/// instance must not overlap.
+pub async fn host_networks(name: &str) -> Result<Vec<Ipv4Cidr>, NetworkError> {
+    let links = Links::open()?;
+    let prefix = bridge_prefix(name);
+    let all = links.list().await?;
+    let ours: HashSet<u32> =
+        all.iter().filter(|link| link.name.starts_with(&prefix)).map(|link| link.index).collect();
+    let (routes, _) = links.routes().await?;
+    let is_foreign = |link: &Option<u32>| link.is_none_or(|link| !ours.contains(&link));
+    Ok(routes.into_iter().filter(|(_, link)| is_foreign(link)).map(|(network, _)| network).collect())
+}
+
 impl AttachmentRecord {
     fn address(&self) -> Option<Ipv4Addr> {
         self.attachment.as_ref().map(|attachment| attachment.address)

@@ -68,7 +68,7 @@ pub(crate) fn write(instance: &str, content: &Content) -> Batch {
     batch.add_set(&set("vpcs", &[KeyType::Ipv4Address], true));
     batch.add_set(&set("attached", &[KeyType::EthernetAddress, KeyType::Ipv4Address], false));
     for (bridge, cidr) in content.vpcs {
-        add_vpc(&mut batch, bridge, cidr);
+        add_vpc(&mut batch, bridge, *cidr);
     }
     let attached: Vec<Element> = content.attached.iter().map(|(mac, ip)| attached(*mac, *ip)).collect();
     batch.add_elements("attached", &attached);
@@ -84,7 +84,7 @@ pub(crate) fn write(instance: &str, content: &Content) -> Batch {
 }
 
 /// Adds a VPC.
-pub(crate) fn add_vpc(batch: &mut Batch, bridge: &str, cidr: &Ipv4Cidr) {
+pub(crate) fn add_vpc(batch: &mut Batch, bridge: &str, cidr: Ipv4Cidr) {
     let name = interface_name(bridge);
     batch.add_elements("bridges", &[Element::new(&[&name])]);
     batch.add_elements("same_vpc", &[Element::new(&[&name, &name])]);
@@ -92,7 +92,7 @@ pub(crate) fn add_vpc(batch: &mut Batch, bridge: &str, cidr: &Ipv4Cidr) {
 }
 
 /// Takes a VPC out.
-pub(crate) fn remove_vpc(batch: &mut Batch, bridge: &str, cidr: &Ipv4Cidr) {
+pub(crate) fn remove_vpc(batch: &mut Batch, bridge: &str, cidr: Ipv4Cidr) {
     let name = interface_name(bridge);
     batch.delete_elements("bridges", &[Element::new(&[&name])]);
     batch.delete_elements("same_vpc", &[Element::new(&[&name, &name])]);
@@ -151,7 +151,7 @@ fn add_from_tasks(batch: &mut Batch) {
 /// The metadata endpoint's address is for tasks and the host itself, not for the host's neighbours.
 fn add_input(batch: &mut Batch, metadata_host: Ipv4Addr) {
     batch.add_chain(&filter("input", Hook::Input));
-    let elsewhere = vec![not_from_tasks(), is_not(Meta::InputInterfaceName, &interface_name("lo"))].concat();
+    let elsewhere = [not_from_tasks(), is_not(Meta::InputInterfaceName, &interface_name("lo"))].concat();
     batch.add_rule("input", &rule(&[ipv4(), destination(metadata_host), elsewhere, drop_packet()]));
 }
 

@@ -337,6 +337,26 @@ fn fifty_at_once() {
     });
 }
 
+#[test]
+fn the_hosts_networks_are_told_from_ones_own() {
+    on_a_host_of_its_own("the_hosts_networks_are_told_from_ones_own", || async {
+        let directory = tempfile::tempdir().unwrap();
+        run(&["ip", "link", "add", "lan", "type", "bridge"]);
+        run(&["ip", "address", "add", "172.31.9.1/24", "dev", "lan"]);
+        run(&["ip", "link", "set", "lan", "up"]);
+        run(&["ip", "route", "add", "default", "via", "172.31.9.2"]);
+        let network = Network::start(config(directory.path())).await.unwrap();
+        let taken = network::host_networks("t").await.unwrap();
+        let pool = network::usable_vpc_cidrs(&taken);
+        assert_eq!(pool[0].to_string(), "172.30.0.0/16");
+        network.ensure_vpc(vpc("vpc-1", "172.30.0.0/16", &["172.30.0.0/20"])).await.unwrap();
+        assert_eq!(network::host_networks("t").await.unwrap(), taken, "one's own do not count");
+        let other = network::usable_vpc_cidrs(&network::host_networks("u").await.unwrap());
+        assert_eq!(other[0].to_string(), "172.29.0.0/16", "another instance's do");
+        network.shutdown().await.unwrap();
+    });
+}
+
 /// Not a test of its own: the process that `a_kill_in_the_middle_is_cleaned_up` kills.
 #[test]
 fn child_that_attaches_until_it_is_killed() {
@@ -412,10 +432,12 @@ fn attaching_is_quick() {
         for number in 0..ROUNDS {
             let id = format!("task-{number}");
             let started = Instant::now();
-            network.attach(attachment(&id, &format!("172.31.0.{}", 10 + number % 8))).await.unwrap();
+            network.attach(attachment(&id, &format!("172.31.0.{}", 10 + number))).await.unwrap();
             attach_times.push(started.elapsed());
+        }
+        for number in 0..ROUNDS {
             let started = Instant::now();
-            network.detach(&id).await.unwrap();
+            network.detach(&format!("task-{number}")).await.unwrap();
             detach_times.push(started.elapsed());
         }
         let busy = all.elapsed();

@@ -97,7 +97,6 @@ fn outside(directory: &std::path::Path) -> PathBuf {
     pinned.1.recv().unwrap();
     let netns = path.to_str().unwrap().to_owned();
     run(&["ip", "link", "add", "wan", "mtu", "1400", "type", "veth", "peer", "name", "inet"]);
-    let _ = inside(&path, || ());
     // ip(8) takes a namespace by name or process only: hand the link to a process that waits inside.
     let waiting =
         std::process::Command::new("nsenter").args([&format!("--net={netns}"), "sleep", "30"]).spawn();
@@ -262,5 +261,56 @@ fn vpcs_do_not_reach_each_other() {
         assert!(pings("172.30.0.10".parse().unwrap()), "the host reaches both");
         assert!(pings("172.31.0.10".parse().unwrap()), "the host reaches both");
         network.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_firewall_that_drops_forwarded_packets_is_lived_with() {
+    on_a_host_of_its_own("a_firewall_that_drops_forwarded_packets_is_lived_with", || async {
+        let directory = tempfile::tempdir().unwrap();
+        // As Docker leaves it.
+        run(&["iptables", "-P", "FORWARD", "DROP"]);
+        let before = run(&["nft", "list", "ruleset"]);
+        let network = network(directory.path()).await;
+        let a = network.attach(attachment("a", "172.31.0.10")).await.unwrap();
+        network.attach(attachment("b", "172.31.16.10")).await.unwrap();
+        assert!(pings_from(&a, "172.31.16.10"));
+        let listed = run(&["iptables", "-S", "FORWARD"]);
+        let rules: Vec<&str> = listed.lines().collect();
+        assert_eq!(
+            rules,
+            [
+                "-P FORWARD DROP",
+                r#"-A FORWARD -o rs-t-+ -m comment --comment "roadstead rs-t-" -j ACCEPT"#,
+                r#"-A FORWARD -i rs-t-+ -m comment --comment "roadstead rs-t-" -j ACCEPT"#
+            ]
+        );
+        // Started again, they are there once.
+        drop(network);
+        let network = network::Network::start(config(directory.path())).await.unwrap();
+        assert_eq!(run(&["iptables", "-S", "FORWARD"]), listed);
+        assert!(network::check().iter().all(|finding| finding.ok), "{:?}", network::check());
+        network.shutdown().await.unwrap();
+        assert_eq!(run(&["nft", "list", "ruleset"]), before);
+
+        run(&[
+            "nft",
+            "add table inet other; add chain inet other through { type filter hook forward priority 0; policy drop; }",
+        ]);
+        let findings = network::check();
+        let finding = findings.iter().find(|finding| !finding.ok).unwrap();
+        assert!(finding.detail.ends_with("chain inet other through"), "{finding:?}");
+        assert!(finding.mend.is_some());
+    });
+}
+
+#[test]
+fn the_check_finds_this_machine_good_and_leaves_no_trace() {
+    on_a_host_of_its_own("the_check_finds_this_machine_good_and_leaves_no_trace", || async {
+        let directory = tempfile::tempdir().unwrap();
+        let before = traces(directory.path());
+        let findings = network::check();
+        assert!(findings.iter().all(|finding| finding.ok), "{findings:#?}");
+        assert_eq!(traces(directory.path()), before);
     });
 }

@@ -1,15 +1,15 @@
 //! Detaching. Freeing the addresses takes microseconds and is done at once; letting go of namespace and veth pair costs
 //! the kernel tens of milliseconds and is done by one worker, from a bounded queue.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::sync::mpsc;
 
 use super::{Inner, bridge_prefix, metadata_link};
 use crate::error::NetworkError;
-use crate::namespace;
 use crate::record::{AttachmentRecord, Stage};
 use crate::rules;
+use crate::{firewall, namespace};
 
 /// Removals that may wait; beyond it `detach` waits too.
 pub(super) const QUEUE: usize = 1024;
@@ -102,8 +102,12 @@ impl Inner {
 
     /// What is left when no attachment is.
     pub(super) async fn remove_what_is_shared(&self) -> Result<(), NetworkError> {
-        self.change_rules(|batch| *batch = rules::remove(&self.name))?;
         let prefix = bridge_prefix(&self.name);
+        {
+            let mut socket = self.nftables.lock().unwrap_or_else(PoisonError::into_inner);
+            socket.send(&rules::remove(&self.name))?;
+            firewall::close(&mut socket, &prefix)?;
+        }
         for link in self.links.list().await? {
             if link.name.starts_with(&prefix) {
                 self.links.delete(&link.name).await?;

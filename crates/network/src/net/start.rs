@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base::MacAddress;
 use tokio::sync::{mpsc, watch};
@@ -14,11 +14,11 @@ use super::{Inner, Network, State, Vpc, bridge_prefix, metadata_link, veth_prefi
 use crate::config::NetworkConfig;
 use crate::error::NetworkError;
 use crate::links::{Link, Links};
-use crate::namespace;
 use crate::nftables::NftablesSocket;
 use crate::record::{AttachmentRecord, Records, Stage};
 use crate::rules::{self, Content};
 use crate::sysctl::Forwarding;
+use crate::{firewall, namespace};
 
 /// Of a link that nothing is connected to.
 const METADATA_MAC: MacAddress = MacAddress([0x02, 0x52, 0xa9, 0xfe, 0xaa, 0x02]);
@@ -199,6 +199,12 @@ impl Inner {
             metadata_host: self.metadata_host,
             metadata: state.metadata,
         };
-        self.change_rules(|batch| *batch = rules::write(&self.name, &content))
+        let mut socket = self.nftables.lock().unwrap_or_else(PoisonError::into_inner);
+        socket.send(&rules::write(&self.name, &content))?;
+        firewall::open(&mut socket, &bridge_prefix(&self.name))?;
+        for chain in firewall::blocking_chains(&mut socket)? {
+            tracing::warn!(chain, "another firewall drops what tasks send and receive");
+        }
+        Ok(())
     }
 }

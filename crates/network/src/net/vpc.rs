@@ -48,7 +48,7 @@ impl Inner {
         self.records.write_vpc(&record)?;
         let link = self.make_bridge(&record).await?;
         let name = self.bridge_name(number);
-        self.change_rules(|batch| rules::add_vpc(batch, &name, &record.vpc.cidr))?;
+        self.change_rules(|batch| rules::add_vpc(batch, &name, record.vpc.cidr))?;
         self.state().vpcs.insert(number, Vpc { record, link });
         Ok(())
     }
@@ -56,7 +56,7 @@ impl Inner {
     /// Makes the bridge of a VPC whole, whatever there is of it already.
     pub(super) async fn make_bridge(&self, record: &VpcRecord) -> Result<u32, NetworkError> {
         let name = self.bridge_name(record.bridge);
-        let link = self.links.bridge(&name, bridge_mac(&record.vpc.cidr), self.mtu).await?;
+        let link = self.links.bridge(&name, bridge_mac(record.vpc.cidr), self.mtu).await?;
         for (key, value) in [
             // The bridge answers ARP for all tasks behind it, at once: that is how their traffic comes to be routed.
             (format!("net/ipv4/conf/{name}/proxy_arp_pvlan"), "1"),
@@ -126,7 +126,7 @@ impl Inner {
             state.vpcs.remove(&record.bridge);
         }
         let name = self.bridge_name(record.bridge);
-        self.change_rules(|batch| rules::remove_vpc(batch, &name, &record.vpc.cidr))?;
+        self.change_rules(|batch| rules::remove_vpc(batch, &name, record.vpc.cidr))?;
         self.links.delete(&name).await?;
         self.records.remove_vpc(record.bridge)
     }
@@ -137,7 +137,7 @@ impl Inner {
 }
 
 /// The hardware address of a VPC's bridge: locally administered, and the same whenever it is made, for tasks remember it.
-fn bridge_mac(cidr: &Ipv4Cidr) -> MacAddress {
+fn bridge_mac(cidr: Ipv4Cidr) -> MacAddress {
     let [a, b, c, d] = cidr.base().octets();
     MacAddress([0x02, 0x52, a, b, c, d])
 }

@@ -140,7 +140,7 @@ impl Element {
 }
 
 /// The elements that make an interval set hold `cidr`: where it starts, and where it is over.
-pub fn interval(cidr: &Ipv4Cidr) -> Vec<Element> {
+pub fn interval(cidr: Ipv4Cidr) -> Vec<Element> {
     let mut elements = vec![Element::new(&[&cidr.base().octets()])];
     if let Some(end) = u32::from(cidr.last()).checked_add(1) {
         let end = Element::new(&[&Ipv4Addr::from(end).octets()]);

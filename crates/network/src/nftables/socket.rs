@@ -273,12 +273,13 @@ fn split(mut bytes: &[u8]) -> Vec<(Header, &[u8])> {
     const HEADER_BYTES: usize = 16;
     let mut messages = Vec::new();
     while let Some(header) = bytes.first_chunk::<HEADER_BYTES>() {
-        let [a, b, c, d, e, f, _, _, g, h, i, j, ..] = *header;
-        let length = u32::from_ne_bytes([a, b, c, d]) as usize;
-        let Some(payload) = bytes.get(HEADER_BYTES..length) else { break };
-        let header = Header { kind: u16::from_ne_bytes([e, f]), sequence: u32::from_ne_bytes([g, h, i, j]) };
+        let [length @ .., _, _, _, _, _, _, _, _, _, _, _, _] = *header;
+        let [_, _, _, _, kind @ .., _, _, _, _, _, _, _, _, _, _] = *header;
+        let [_, _, _, _, _, _, _, _, sequence @ .., _, _, _, _] = *header;
+        let Some(payload) = bytes.get(HEADER_BYTES..u32::from_ne_bytes(length) as usize) else { break };
+        let header = Header { kind: u16::from_ne_bytes(kind), sequence: u32::from_ne_bytes(sequence) };
         messages.push((header, payload));
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        bytes = bytes.get((HEADER_BYTES + payload.len()).next_multiple_of(4)..).unwrap_or_default();
     }
     messages
 }
