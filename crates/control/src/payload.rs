@@ -30,8 +30,8 @@ pub enum PayloadError {
     /// The stored document cannot be read.
     #[error("the document of {arn} cannot be read: {message}")]
     Document {
-        /// Of what.
-        arn: Arn,
+        /// The ARN of what it is of.
+        arn: String,
         /// Why not.
         message: String,
     },
@@ -61,13 +61,16 @@ pub fn start_order(
     definition: &TaskDefinition,
     surroundings: Surroundings,
 ) -> Result<wire_task::Task, PayloadError> {
-    let document: shape::TaskDefinition = wire::json::from_str(&definition.document)
-        .map_err(|error| PayloadError::Document { arn: definition.arn(), message: error.to_string() })?;
+    let document: shape::TaskDefinition = wire::json::from_str(&definition.document).map_err(|error| {
+        PayloadError::Document { arn: definition.arn().to_string(), message: error.to_string() }
+    })?;
     let overrides: shape::TaskOverride = if task.overrides_document.is_empty() {
         shape::TaskOverride::default()
     } else {
-        wire::json::from_str(&task.overrides_document)
-            .map_err(|error| PayloadError::Document { arn: task.arn(), message: error.to_string() })?
+        wire::json::from_str(&task.overrides_document).map_err(|error| PayloadError::Document {
+            arn: task.arn().to_string(),
+            message: error.to_string(),
+        })?
     };
     let mut order = bare(task);
     order.containers = document

@@ -315,7 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             if self.in_flight.values().any(|sent| sent.order.revision == order.revision) {
                 continue;
             }
-            let Some(task) = self.message_for(&snapshot, &order) else {
+            let Some(task) = message_for(&snapshot, &order) else {
                 take_out(self.control, &order).await;
                 continue;
             };
@@ -335,31 +335,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             self.in_flight.insert(message_id, InFlight { order, sent_at: Instant::now() });
         }
         Ok(())
-    }
-
-    /// The task object for an order; `None` when there is nothing left to order.
-    fn message_for(
-        &self,
-        snapshot: &store::Snapshot,
-        order: &OutboxMessage,
-    ) -> Option<agent_protocol::payload::Task> {
-        let task = snapshot.get::<Task>(&task_key(&order.scope, &order.cluster, &order.task_id))?;
-        if task.last_status == TaskStatus::Stopped || task.generation != order.generation {
-            return None;
-        }
-        if order.order == OutboxOrder::Stop {
-            return Some(payload::stop_order(&task));
-        }
-        let key = task_definition_key(&task.scope, &task.family, task.value.revision);
-        let definition = snapshot.get::<TaskDefinition>(&key)?;
-        let surroundings = task_network::surroundings(snapshot, &task);
-        match payload::start_order(&task, &definition, surroundings) {
-            Ok(message) => Some(message),
-            Err(error) => {
-                tracing::error!(%error, task = %task.arn(), "no order can be made of a task");
-                None
-            }
-        }
     }
 
     /// Tells the agent all that it should be running, so that it asks about what it runs besides.
@@ -446,6 +421,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     async fn close(&mut self, reason: &'static str) {
         let frame = CloseFrame { code: CloseCode::Normal, reason: reason.into() };
         let _ = timeout(WRITE_TIMEOUT, self.sink.send(Message::Close(Some(frame)))).await;
+    }
+}
+
+/// The task object for an order; `None` when there is nothing left to order.
+fn message_for(snapshot: &store::Snapshot, order: &OutboxMessage) -> Option<agent_protocol::payload::Task> {
+    let task = snapshot.get::<Task>(&task_key(&order.scope, &order.cluster, &order.task_id))?;
+    if task.last_status == TaskStatus::Stopped || task.generation != order.generation {
+        return None;
+    }
+    if order.order == OutboxOrder::Stop {
+        return Some(payload::stop_order(&task));
+    }
+    let key = task_definition_key(&task.scope, &task.family, task.value.revision);
+    let definition = snapshot.get::<TaskDefinition>(&key)?;
+    let surroundings = task_network::surroundings(snapshot, &task);
+    match payload::start_order(&task, &definition, surroundings) {
+        Ok(message) => Some(message),
+        Err(error) => {
+            tracing::error!(%error, task = %task.arn(), "no order can be made of a task");
+            None
+        }
     }
 }
 
