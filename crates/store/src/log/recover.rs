@@ -347,7 +347,8 @@ impl Frames {
     /// Whether the end of a frame or one of its sectors was not written. A complete frame ends in [`super::format::PAD`]
     /// and has text all over, so that no flipped bit makes it look like this.
     fn looks_torn(&self, body: &[u8]) -> bool {
-        let to_boundary = SECTOR - (self.offset as usize + UNIT) % SECTOR;
+        let start = self.offset as usize + UNIT;
+        let to_boundary = start.next_multiple_of(SECTOR) - start;
         // The part before the boundary shares a sector with the header, which was written.
         let sectors = body.get(to_boundary..).unwrap_or_default();
         body.last() == Some(&0) || sectors.chunks(SECTOR).any(|sector| sector.iter().all(|byte| *byte == 0))
