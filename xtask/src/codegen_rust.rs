@@ -358,7 +358,8 @@ fn traits(value: &Value) -> String {
         };
         fields.push(format!("timestamp_format: Some(TimestampFormat::{variant})"));
     }
-    if let Some(uri) = value["xmlNamespace"]["uri"].as_str() {
+    // The models write a namespace as an object, or as its URI alone.
+    if let Some(uri) = value["xmlNamespace"]["uri"].as_str().or(value["xmlNamespace"].as_str()) {
         let prefix = option(value["xmlNamespace"]["prefix"].as_str().map(quoted));
         fields
             .push(format!("xml_namespace: Some(XmlNamespace {{ uri: {}, prefix: {prefix} }})", quoted(uri)));

@@ -97,6 +97,22 @@ impl Member {
         self.traits.flattened || self.shape.traits.flattened
     }
 
+    /// The name of each element of a flattened list. Where the list's shape is flattened, and not this member, the
+    /// name at the list's element wins (the older models); else it is this member's.
+    pub fn flat_name(&self) -> &'static str {
+        match self.shape.kind {
+            Kind::List(element) if self.shape.traits.flattened && !self.traits.flattened => {
+                element.traits.location_name.unwrap_or_else(|| self.wire_name())
+            }
+            _ => self.wire_name(),
+        }
+    }
+
+    /// Whether it stands in an answer's body: only headers and the status carry members besides.
+    pub fn in_answer_body(&self) -> bool {
+        !matches!(self.traits.location, Some(Location::Header | Location::Headers | Location::StatusCode))
+    }
+
     /// The XML namespace at the member, else at the shape.
     pub fn xml_namespace(&self) -> Option<XmlNamespace> {
         self.traits.xml_namespace.or(self.shape.traits.xml_namespace)

@@ -443,7 +443,7 @@ pub fn write_structure(output: &mut String, shape: &dyn Shape, head: &mut dyn Fn
     head(output);
     let members = shape.schema().structure().map_or(&[][..], |structure| structure.members);
     for (index, member) in members.iter().enumerate() {
-        if member.traits.location.is_some() {
+        if !member.in_answer_body() {
             continue;
         }
         if let Some(view) = shape.member(index) {

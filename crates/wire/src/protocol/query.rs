@@ -84,7 +84,7 @@ fn read_structure(node: &Node, dialect: Dialect, shape: &mut dyn Shape) -> Resul
         let child = match dialect {
             Dialect::Ec2 => node.children.get(&ec2_name(member)),
             Dialect::Aws => {
-                node.children.get(query_name(member)).or_else(|| node.children.get(member.wire_name()))
+                node.children.get(member.flat_name()).or_else(|| node.children.get(member.wire_name()))
             }
         };
         if let Some(child) = child {
@@ -92,16 +92,6 @@ fn read_structure(node: &Node, dialect: Dialect, shape: &mut dyn Shape) -> Resul
         }
     }
     Ok(())
-}
-
-/// A member's name in awsQuery. A flattened list whose element has a name goes by that name.
-fn query_name(member: &Member) -> &str {
-    match member.shape.kind {
-        Kind::List(element) if member.flattened() => {
-            element.traits.location_name.unwrap_or_else(|| member.wire_name())
-        }
-        _ => member.wire_name(),
-    }
 }
 
 fn read_member(

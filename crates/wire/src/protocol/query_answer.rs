@@ -2,7 +2,7 @@
 
 use super::{Reply, xml};
 use crate::fault::Fault;
-use crate::schema::{OperationSchema, ServiceSchema, XmlNamespace};
+use crate::schema::{OperationSchema, ServiceSchema, UNIT, XmlNamespace};
 use crate::shape::Shape;
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
@@ -55,7 +55,7 @@ pub fn ec2(operation: &'static OperationSchema, output: &dyn Shape, request_id: 
     let response = format!("{}Response", operation.name);
     open(&mut body, &response, namespace(operation.service));
     element(&mut body, "requestId", request_id);
-    if operation.output.structure().is_some_and(|structure| structure.members.is_empty()) {
+    if std::ptr::eq(operation.output, &raw const UNIT) {
         // Operations without output say so in one element (DeleteTags, CreateTags).
         element(&mut body, "return", "true");
     }

@@ -299,16 +299,14 @@ fn write_body(reply: &mut Reply, format: Format, shape: &dyn Shape, name: &str, 
             ("application/json", json::write_member(view, member).into_bytes())
         }
         (Some((member, Some(view))), Format::Xml) => {
-            let name = member
-                .traits
-                .location_name
-                .or(member.shape.traits.location_name)
-                .unwrap_or(member.shape.name);
+            // A name at the member counts only where it is more than the member's own.
+            let name = member.traits.location_name.filter(|name| *name != member.name);
+            let name = name.or(member.shape.traits.location_name).unwrap_or(member.shape.name);
             let mut output = String::new();
             xml::write_element(&mut output, name, view, member);
             ("application/xml", output.into_bytes())
         }
-        (None, _) if !schema.members.iter().any(|member| member.traits.location.is_none()) => match format {
+        (None, _) if !schema.members.iter().any(Member::in_answer_body) => match format {
             Format::Json => ("application/json", b"{}".to_vec()),
             Format::Xml => return,
         },

@@ -66,7 +66,7 @@ fn write_attributes(output: &mut String, shape: &dyn Shape) {
 pub fn write_members(output: &mut String, shape: &dyn Shape) {
     let members = shape.schema().structure().map_or(&[][..], |structure| structure.members);
     for (index, member) in members.iter().enumerate() {
-        if member.traits.location.is_some() || member.traits.xml_attribute {
+        if !member.in_answer_body() || member.traits.xml_attribute {
             continue;
         }
         if let Some(view) = shape.member(index) {
@@ -79,9 +79,8 @@ pub fn write_members(output: &mut String, shape: &dyn Shape) {
 pub fn write_element(output: &mut String, name: &str, view: View<'_>, member: &'static Member) {
     match (view, member.shape.kind) {
         (View::List(list), Kind::List(element)) if member.flattened() => {
-            let name = element.traits.location_name.unwrap_or(name);
             for view in (0..list.count()).filter_map(|index| list.item(index)) {
-                write_flat(output, name, member, view, element);
+                write_element(output, member.flat_name(), view, element);
             }
         }
         (View::Map(map), Kind::Map(key, value)) if member.flattened() => {
@@ -116,27 +115,6 @@ pub fn write_element(output: &mut String, name: &str, view: View<'_>, member: &'
             }
             close(output, name);
         }
-    }
-}
-
-/// One element of a flattened list: it carries the list's namespace where it has none of its own.
-fn write_flat(
-    output: &mut String,
-    name: &str,
-    list: &'static Member,
-    view: View<'_>,
-    element: &'static Member,
-) {
-    match (list.xml_namespace(), element.xml_namespace(), view) {
-        (Some(namespace), None, View::Structure(shape)) => write_root(output, name, Some(namespace), shape),
-        (Some(namespace), None, view) => {
-            open(output, name, Some(namespace));
-            if let Some(text) = scalar(view, element, TimestampFormat::Iso8601) {
-                escape(output, &text);
-            }
-            close(output, name);
-        }
-        _ => write_element(output, name, view, element),
     }
 }
 
@@ -310,12 +288,7 @@ pub fn read_structure(element: &Element, shape: &mut dyn Shape) -> Result<(), De
             }
             continue;
         }
-        let name = match member.shape.kind {
-            Kind::List(inner) if member.flattened() => {
-                inner.traits.location_name.unwrap_or(member.wire_name())
-            }
-            _ => member.wire_name(),
-        };
+        let name = if member.flattened() { member.flat_name() } else { member.wire_name() };
         let local = name.rsplit(':').next().unwrap_or(name);
         let mut found = element.children.iter().filter(|child| child.local() == local).peekable();
         let Some(first) = found.peek().copied() else { continue };
