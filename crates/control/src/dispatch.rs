@@ -76,6 +76,12 @@ impl Sessions {
     }
 }
 
+/// Waits until the flag is true, or its owner gone.
+pub async fn turned_true(flag: &mut watch::Receiver<bool>) {
+    // What `wait_for` gives holds a lock: it must not live across another await.
+    drop(flag.wait_for(|flag| *flag).await);
+}
+
 /// Follows the store and wakes each session that has a new order. Work is in proportion to the orders.
 pub async fn run(control: Control) {
     let mut feed = control.store.changes(control.store.snapshot().version());

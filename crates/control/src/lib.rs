@@ -65,7 +65,7 @@ impl Control {
         running.spawn(loops::task_network::run(self.clone()));
         running.spawn(loops::history::run(self.clone()));
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => {}
+            () = dispatch::turned_true(&mut stop) => {}
             ended = running.join_next() => {
                 tracing::error!(?ended, "a loop of the control plane ended");
             }

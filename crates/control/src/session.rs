@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::dispatch::Registration;
+use crate::dispatch::{Registration, turned_true};
 use crate::loops::task_network;
 use crate::{Control, payload};
 
@@ -231,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                     }
                 },
                 () = registration.wake.notified() => self.send_orders().await,
-                _ = registration.fenced.wait_for(|fenced| *fenced) => {
+                () = turned_true(&mut registration.fenced) => {
                     self.close("another session of this container instance took over").await;
                     Err("fenced by a newer session or by the end of the process".to_owned())
                 }
