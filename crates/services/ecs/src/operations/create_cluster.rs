@@ -1,0 +1,89 @@
+//! Makes a cluster, or gives the one that is there. AWS: CreateCluster.
+//!
+//! Differs from AWS: `serviceConnectDefaults` and what needs AWS KMS or ECS Exec is refused by name.
+
+use api::ecs::operations::CreateCluster;
+use api::ecs::{CreateClusterRequest, CreateClusterResponse};
+use domain::{Cluster, ClusterSetting, ClusterStatus};
+use store::Transaction;
+use store::rows::cluster_key;
+use wire::{Call, Fault, Operation, Permission};
+
+use crate::resources::{account_setting, capacity_provider, cluster, identifier, tag};
+use crate::{Ecs, faults, launch};
+
+impl Operation<CreateCluster> for Ecs {
+    fn permissions(&self, call: &Call, input: &CreateClusterRequest) -> Vec<Permission> {
+        vec![Permission::new(
+            "ecs:CreateCluster",
+            cluster::arn_for_permission(call, input.cluster_name.as_deref()),
+        )]
+    }
+
+    async fn handle(&self, call: &Call, input: CreateClusterRequest) -> Result<CreateClusterResponse, Fault> {
+        let name = input.cluster_name.unwrap_or_else(|| cluster::DEFAULT.to_owned());
+        if !identifier::is_name(&name) {
+            return Err(faults::invalid(
+                "Invalid parameter at 'clusterName': the name may have up to 255 letters, numbers, hyphens and underscores.",
+            ));
+        }
+        let tags = tag::parse(input.tags)?;
+        let settings = input.settings.map(cluster::parse_settings).transpose()?;
+        let configuration = input.configuration.as_ref().map(cluster::parse_configuration).transpose()?;
+        let providers = input.capacity_providers.map(capacity_provider::parse_names).transpose()?;
+        let strategy = input
+            .default_capacity_provider_strategy
+            .map(|items| capacity_provider::parse_strategy(items, providers.as_deref().unwrap_or_default()))
+            .transpose()?;
+        if input.service_connect_defaults.is_some() {
+            return Err(launch::unsupported("serviceConnectDefaults"));
+        }
+
+        let update = self.store.update(|snapshot| {
+            let key = cluster_key(&call.scope, &name);
+            let there = snapshot.get::<Cluster>(&key);
+            let mut transaction = Transaction::new();
+            if let Some(there) = there.as_ref().filter(|there| there.status == ClusterStatus::Active) {
+                let same = settings.as_ref().is_none_or(|settings| *settings == there.settings)
+                    && configuration.is_none() | (configuration == there.configuration_document)
+                    && providers.as_ref().is_none_or(|providers| *providers == there.capacity_providers)
+                    && strategy
+                        .as_ref()
+                        .is_none_or(|strategy| *strategy == there.default_capacity_provider_strategy);
+                if !same {
+                    return Err(faults::invalid(
+                        "Arguments on this idempotent request are inconsistent with arguments used in previous \
+                         request(s).",
+                    ));
+                }
+                return Ok((transaction, there.value.as_ref().clone()));
+            }
+            let insights = || {
+                let principal = call.principal.arn.to_string();
+                let value = account_setting::effective(snapshot, &call.scope, &principal, "containerInsights");
+                vec![ClusterSetting { name: "containerInsights".to_owned(), value }]
+            };
+            let new = Cluster {
+                scope: call.scope.clone(),
+                name: name.clone(),
+                status: ClusterStatus::Active,
+                settings: settings.clone().filter(|settings| !settings.is_empty()).unwrap_or_else(insights),
+                configuration_document: configuration.clone(),
+                service_connect_defaults_document: None,
+                capacity_providers: providers.clone().unwrap_or_default(),
+                default_capacity_provider_strategy: strategy.clone().unwrap_or_default(),
+                tags: tags.clone(),
+                created_at: call.now,
+            };
+            match &there {
+                Some(there) => transaction.replace(there, new.clone()),
+                None => transaction.insert(new.clone()),
+            };
+            Ok((transaction, new))
+        });
+        let cluster = update.await.map_err(faults::of_update)?;
+
+        let described = cluster::describe(&self.store.snapshot(), &cluster, cluster::Include::ON_CHANGE)?;
+        Ok(CreateClusterResponse { cluster: Some(described) })
+    }
+}

@@ -1,0 +1,59 @@
+//! Describes tasks. AWS: DescribeTasks. Differs from AWS: nothing known.
+
+use api::ecs::operations::DescribeTasks;
+use api::ecs::{DescribeTasksRequest, DescribeTasksResponse, Failure};
+use base::Arn;
+use base::limits::DESCRIBE_MAXIMUM;
+use wire::{Call, Fault, Operation, Permission};
+
+use crate::resources::{cluster, task};
+use crate::{Ecs, faults};
+
+impl Operation<DescribeTasks> for Ecs {
+    fn permissions(&self, call: &Call, input: &DescribeTasksRequest) -> Vec<Permission> {
+        let cluster_arn = cluster::arn_for_permission(call, input.cluster.as_deref());
+        let name = cluster::name(call, input.cluster.as_deref());
+        let resource = |text: &String| {
+            let name = name.as_ref().ok()?;
+            let id = task::id(call, name, text).ok()?;
+            Some(Arn::new("ecs", &call.scope, format!("task/{name}/{id}")).to_string())
+        };
+        input
+            .tasks
+            .iter()
+            .flatten()
+            .map(|text| {
+                let resource = resource(text).unwrap_or_else(|| "*".to_owned());
+                Permission::new("ecs:DescribeTasks", resource).when("ecs:cluster", &cluster_arn)
+            })
+            .collect()
+    }
+
+    async fn handle(&self, call: &Call, input: DescribeTasksRequest) -> Result<DescribeTasksResponse, Fault> {
+        let name = cluster::name(call, input.cluster.as_deref())?;
+        let given = input.tasks.unwrap_or_default();
+        if given.is_empty() {
+            return Err(faults::invalid("Tasks cannot be empty."));
+        }
+        if given.len() > DESCRIBE_MAXIMUM {
+            return Err(faults::invalid(format!("Tasks cannot have more than {DESCRIBE_MAXIMUM} elements.")));
+        }
+        let ids = given.iter().map(|text| task::id(call, &name, text)).collect::<Result<Vec<_>, _>>()?;
+        let with_tags = input.include.iter().flatten().any(|word| word == "TAGS");
+
+        let snapshot = self.store.snapshot();
+        cluster::get(&snapshot, &call.scope, &name)?;
+        let (mut tasks, mut failures) = (Vec::new(), Vec::new());
+        for id in ids {
+            match task::get(&snapshot, call, &name, &id) {
+                Some(there) => tasks.push(task::describe(&there, with_tags)?),
+                None => failures.push(Failure {
+                    arn: Some(Arn::new("ecs", &call.scope, format!("task/{name}/{id}")).to_string()),
+                    reason: Some("MISSING".to_owned()),
+                    detail: None,
+                }),
+            }
+        }
+        Ok(DescribeTasksResponse { tasks: Some(tasks), failures: Some(failures) })
+    }
+}

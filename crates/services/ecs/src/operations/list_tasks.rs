@@ -1,0 +1,158 @@
+//! Lists tasks. AWS: ListTasks.
+//!
+//! Differs from AWS: `daemonName` names nothing yet, so that it selects no task.
+
+use api::ecs::operations::ListTasks;
+use api::ecs::{ListTasksRequest, ListTasksResponse};
+use base::Arn;
+use domain::{DesiredStatus, LaunchType, Task};
+use store::rows::{TASKS_BY_CONTAINER_INSTANCE, TASKS_BY_FAMILY, TASKS_BY_GROUP, TASKS_BY_STARTED_BY};
+use store::{Key, Snapshot, Versioned};
+use wire::{Call, Fault, Operation, Permission};
+
+use crate::resources::page::PageRequest;
+use crate::resources::{cluster, container_instance};
+use crate::{Ecs, faults};
+
+struct Filters {
+    container_instance: Option<String>,
+    family: Option<String>,
+    started_by: Option<String>,
+    group: Option<String>,
+    launch_type: Option<LaunchType>,
+    desired_status: Option<DesiredStatus>,
+    nothing: bool,
+}
+
+impl Operation<ListTasks> for Ecs {
+    fn permissions(&self, call: &Call, input: &ListTasksRequest) -> Vec<Permission> {
+        let cluster = cluster::arn_for_permission(call, input.cluster.as_deref());
+        vec![Permission::new("ecs:ListTasks", "*").when("ecs:cluster", cluster)]
+    }
+
+    async fn handle(&self, call: &Call, input: ListTasksRequest) -> Result<ListTasksResponse, Fault> {
+        let name = cluster::name(call, input.cluster.as_deref())?;
+        let filters = filters(call, &name, &input)?;
+        let listing = listing(&name, &input);
+        let page = PageRequest::parse(listing, input.max_results, input.next_token.as_deref())?;
+
+        let snapshot = self.store.snapshot();
+        cluster::get(&snapshot, &call.scope, &name)?;
+        let mut tasks: Vec<Versioned<Task>> = if filters.nothing {
+            Vec::new()
+        } else {
+            candidates(&snapshot, call, &name, &filters)
+                .into_iter()
+                .filter(|task| filters.take(task, &name))
+                .collect()
+        };
+        // The newest first, as AWS mostly does.
+        tasks.sort_by(|a, b| (b.times.created_at, &b.id).cmp(&(a.times.created_at, &a.id)));
+        let position = |task: &Task| format!("{}/{}", task.times.created_at.as_millis(), task.id);
+        let skip = match &page.after {
+            None => 0,
+            Some(after) => tasks.partition_point(|task| !is_behind(task, after)),
+        };
+        let entries = tasks.iter().skip(skip).map(|task| (position(task), task.arn().to_string()));
+        let (arns, next_token) = page.take(entries);
+        Ok(ListTasksResponse { task_arns: Some(arns), next_token })
+    }
+}
+
+/// Whether the task stands behind the position in the listing, newest first.
+fn is_behind(task: &Task, after: &str) -> bool {
+    let (created_at, id) = after.split_once('/').unwrap_or((after, ""));
+    let created_at: i64 = created_at.parse().unwrap_or(i64::MAX);
+    (task.times.created_at.as_millis(), task.id.as_str()) < (created_at, id)
+}
+
+fn listing(cluster: &str, input: &ListTasksRequest) -> String {
+    let parts = [
+        &input.container_instance,
+        &input.family,
+        &input.started_by,
+        &input.service_name,
+        &input.desired_status,
+        &input.launch_type,
+        &input.daemon_name,
+    ];
+    let parts: Vec<&str> = parts.iter().map(|part| part.as_deref().unwrap_or_default()).collect();
+    format!("ListTasks/{cluster}/{}", parts.join("/"))
+}
+
+fn filters(call: &Call, cluster: &str, input: &ListTasksRequest) -> Result<Filters, Fault> {
+    let others = [
+        &input.container_instance,
+        &input.family,
+        &input.service_name,
+        &input.launch_type,
+        &input.daemon_name,
+    ];
+    if input.started_by.is_some() && others.iter().any(|other| other.is_some()) {
+        return Err(faults::invalid("startedBy must be the only filter that is used."));
+    }
+    let container_instance = match &input.container_instance {
+        None => None,
+        Some(text) => {
+            let id = container_instance::id(call, cluster, text)?;
+            Some(Arn::new("ecs", &call.scope, format!("container-instance/{cluster}/{id}")).to_string())
+        }
+    };
+    let launch_type = match input.launch_type.as_deref() {
+        None => None,
+        Some(word) => Some(
+            word.parse::<LaunchType>()
+                .map_err(|_| faults::invalid(format!("Invalid launch type: {word}")))?,
+        ),
+    };
+    let (desired_status, pending) = match input.desired_status.as_deref() {
+        None | Some("RUNNING") => (Some(DesiredStatus::Running), false),
+        Some("STOPPED") => (Some(DesiredStatus::Stopped), false),
+        // AWS: no task ever has this desired status.
+        Some("PENDING") => (None, true),
+        Some(word) => return Err(faults::invalid(format!("Invalid desired status: {word}"))),
+    };
+    if let Some(service) = &input.service_name {
+        return Err(api::ecs::faults::service_not_found_exception(format!("Service not found: {service}")));
+    }
+    Ok(Filters {
+        container_instance,
+        family: input.family.clone(),
+        started_by: input.started_by.clone(),
+        group: input.service_name.as_ref().map(|service| format!("service:{service}")),
+        launch_type,
+        desired_status,
+        nothing: pending || input.daemon_name.is_some(),
+    })
+}
+
+/// The tasks of the narrowest index that the filters allow.
+fn candidates(snapshot: &Snapshot, call: &Call, cluster: &str, filters: &Filters) -> Vec<Versioned<Task>> {
+    let (account, region) = (call.scope.account.as_str(), call.scope.region.as_str());
+    let of = |index: &str, value: &str| {
+        snapshot.index::<Task>(index, &[account, region, cluster, value], None).collect()
+    };
+    if let Some(arn) = &filters.container_instance {
+        snapshot.index::<Task>(TASKS_BY_CONTAINER_INSTANCE, &[arn], None).collect()
+    } else if let Some(started_by) = &filters.started_by {
+        of(TASKS_BY_STARTED_BY, started_by)
+    } else if let Some(group) = &filters.group {
+        of(TASKS_BY_GROUP, group)
+    } else if let Some(family) = &filters.family {
+        of(TASKS_BY_FAMILY, family)
+    } else {
+        snapshot.scan::<Task>(Key::prefix(&call.scope, &[cluster]), None).collect()
+    }
+}
+
+impl Filters {
+    fn take(&self, task: &Task, cluster: &str) -> bool {
+        let of_instance = self.container_instance.is_some();
+        task.cluster == cluster
+            && self.desired_status.is_none_or(|status| task.desired_status == status)
+            && self.launch_type.is_none_or(|launch_type| task.launch_type == launch_type)
+            && self.family.as_ref().is_none_or(|family| task.family == *family)
+            // A Fargate task is on a machine, but of no container instance.
+            && !(of_instance && task.launch_type == LaunchType::Fargate)
+    }
+}

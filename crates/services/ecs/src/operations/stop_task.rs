@@ -1,0 +1,71 @@
+//! Wishes that a task stop. AWS: StopTask.
+//!
+//! Differs from AWS: a task stopped without a reason shows the sentence that the console gives.
+
+use api::ecs::operations::StopTask;
+use api::ecs::{StopTaskRequest, StopTaskResponse};
+use base::Arn;
+use domain::{OutboxMessage, OutboxOrder, StopCode, Task};
+use scheduler::task_lifecycle::{request_stop, was_handed_out};
+use store::Transaction;
+use wire::{Call, Fault, Operation, Permission};
+
+use crate::resources::{cluster, task};
+use crate::{Ecs, faults};
+
+/// What a task shows that was stopped without a reason.
+const NO_REASON: &str = "Task stopped by user";
+/// Characters of a caller's reason. Source: AWS, "Stopped task error codes".
+const REASON_CHARACTERS: usize = 1024;
+
+impl Operation<StopTask> for Ecs {
+    fn permissions(&self, call: &Call, input: &StopTaskRequest) -> Vec<Permission> {
+        let resource = cluster::name(call, input.cluster.as_deref())
+            .and_then(|name| Ok((task::id(call, &name, input.task.as_deref().unwrap_or_default())?, name)))
+            .map(|(id, name)| Arn::new("ecs", &call.scope, format!("task/{name}/{id}")).to_string());
+        let cluster = cluster::arn_for_permission(call, input.cluster.as_deref());
+        let resource = resource.unwrap_or_else(|_| "*".to_owned());
+        vec![Permission::new("ecs:StopTask", resource).when("ecs:cluster", cluster)]
+    }
+
+    async fn handle(&self, call: &Call, input: StopTaskRequest) -> Result<StopTaskResponse, Fault> {
+        let name = cluster::name(call, input.cluster.as_deref())?;
+        let id = task::id(call, &name, input.task.as_deref().unwrap_or_default())?;
+        let reason = input.reason.unwrap_or_else(|| NO_REASON.to_owned());
+        if reason.chars().count() > REASON_CHARACTERS {
+            return Err(faults::invalid(format!("reason must have at most {REASON_CHARACTERS} characters.")));
+        }
+
+        let update = self.store.update(|snapshot| {
+            cluster::get(snapshot, &call.scope, &name)?;
+            let there = task::get(snapshot, call, &name, &id)
+                .ok_or_else(|| faults::invalid("The referenced task was not found."))?;
+            let outcome = request_stop(&there, StopCode::UserInitiated, &reason, call.now);
+            let mut transaction = Transaction::new();
+            if outcome.changed {
+                transaction.replace(&there, outcome.task.clone());
+                order_stop(&mut transaction, &outcome.task, call);
+            }
+            Ok((transaction, outcome.task))
+        });
+        let stopped = update.await.map_err(faults::of_update)?;
+
+        Ok(StopTaskResponse { task: Some(task::describe(&stopped, true)?) })
+    }
+}
+
+/// The order goes out only if an agent may know the task; else the control loop gives up what was prepared for it.
+fn order_stop(transaction: &mut Transaction, task: &Task, call: &Call) {
+    let Some(container_instance) = task.container_instance.as_ref().filter(|_| was_handed_out(task)) else {
+        return;
+    };
+    transaction.put(OutboxMessage {
+        container_instance: container_instance.clone(),
+        scope: task.scope.clone(),
+        cluster: task.cluster.clone(),
+        task_id: task.id.clone(),
+        order: OutboxOrder::Stop,
+        generation: task.generation,
+        written_at: call.now,
+    });
+}
