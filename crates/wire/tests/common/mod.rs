@@ -1,4 +1,5 @@
 //! botocore's source distribution, which carries the AWS SDKs' protocol and signature test cases.
+#![allow(dead_code)] // each test takes what it needs
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
