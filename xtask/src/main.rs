@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod bench;
 mod codegen;
 mod codegen_model;
 mod codegen_names;
@@ -19,6 +20,7 @@ cargo xtask <command>
   tidy                           check the floors, the size of files, and the form of operations
   new-operation SERVICE NAME     list an operation, regenerate, and write its file
   new-service NAME               lay out the crate of an AWS service
+  bench NAME [--pairs N]         measure against a peer; without a name: which ones there are
   ci                             what the continuous integration runs: tidy, codegen --check, clippy, tests
 ";
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&root()),
         ["new-operation", aws_service, name] => scaffold::new_operation(&root(), aws_service, name),
         ["new-service", name] => scaffold::new_service(&root(), name),
+        ["bench", rest @ ..] => bench::run(rest),
         ["ci"] => tidy::ci(&root()),
         _ => Err(USAGE.to_owned()),
     };

@@ -316,7 +316,8 @@ fn f39_files_that_cannot_be_opened_cost_no_write() {
         })
     };
     let directory = scratch();
-    let store = Store::open(directory.path(), options(small(Some(hook)))).unwrap();
+    let tuning = Tuning { checkpoint_inline: true, ..small(Some(hook)) };
+    let store = Store::open(directory.path(), options(tuning)).unwrap();
     let mut acked = Notes::new();
     for n in 0..120 {
         lacking.store(usize::from((20..90).contains(&n)), Ordering::SeqCst);

@@ -1,0 +1,106 @@
+//! `cargo xtask bench NAME`: how fast and how small, against whom.
+//!
+//! Ours and a peer do the same work in turn (A B A B …), so that a noisy machine is noisy for both. Both series are
+//! printed, with the ratio of each pair and the load average. Ratios count, absolute times do not; a ratio whose
+//! spread spans 1 is called equal. A peer that is not installed is named and skipped, and the result says so.
+//!
+//! To add a benchmark: one file here with `pub const BENCH: Bench`, and a line in [`BENCHES`]. The bodies are built with
+//! `--release --features bench`, which this command does by itself, so that the other xtask commands stay quick to build.
+
+#[cfg(feature = "bench")]
+mod compare;
+#[cfg(feature = "bench")]
+mod durable_write;
+#[cfg(feature = "bench")]
+mod etcd;
+
+#[cfg(feature = "bench")]
+pub use body::{Bench, Setup, run};
+#[cfg(not(feature = "bench"))]
+pub use launch::run;
+
+/// Runs this command again, built as the benchmarks need it.
+#[cfg(not(feature = "bench"))]
+mod launch {
+    use std::process::Command;
+
+    /// `cargo xtask bench …`.
+    pub fn run(arguments: &[&str]) -> Result<(), String> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .current_dir(crate::root())
+            .args(["run", "--quiet", "--release", "--package", "xtask", "--features", "bench", "--", "bench"])
+            .args(arguments)
+            .status()
+            .map_err(|error| format!("cannot run cargo: {error}"))?;
+        if status.success() { Ok(()) } else { Err("the benchmark failed".to_owned()) }
+    }
+}
+
+#[cfg(feature = "bench")]
+mod body {
+    use std::path::PathBuf;
+
+    use super::durable_write;
+
+    /// Every benchmark.
+    const BENCHES: &[Bench] = &[durable_write::BENCH];
+    /// Pairs unless said otherwise.
+    const PAIRS: usize = 5;
+
+    /// One benchmark.
+    #[derive(Clone, Copy)]
+    pub struct Bench {
+        /// What follows `cargo xtask bench`.
+        pub name: &'static str,
+        /// The work, in one line.
+        pub about: &'static str,
+        /// Does it and prints the result.
+        pub run: fn(&Setup) -> Result<(), String>,
+    }
+
+    /// What a benchmark is told.
+    pub struct Setup {
+        /// How many times each side does the work.
+        pub pairs: usize,
+        /// A directory of its own, empty, on the disk that is measured. Removed afterwards.
+        pub directory: PathBuf,
+    }
+
+    /// `cargo xtask bench …`.
+    pub fn run(arguments: &[&str]) -> Result<(), String> {
+        let (name, mut rest) = arguments.split_first().ok_or_else(usage)?;
+        let bench = BENCHES.iter().find(|bench| bench.name == *name).ok_or_else(usage)?;
+        let mut pairs = PAIRS;
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
+        let mut parent = target.join("bench");
+        while let [option, value, more @ ..] = rest {
+            match *option {
+                "--pairs" => pairs = value.parse().map_err(|_| usage())?,
+                "--directory" => parent = PathBuf::from(value),
+                _ => return Err(usage()),
+            }
+            rest = more;
+        }
+        if !rest.is_empty() || pairs == 0 {
+            return Err(usage());
+        }
+        let directory = parent.join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+        println!("{name}: {}", bench.about);
+        let setup = Setup { pairs, directory };
+        let done = (bench.run)(&setup);
+        let removed = std::fs::remove_dir_all(&setup.directory);
+        done?;
+        removed.map_err(|error| format!("{}: {error}", setup.directory.display()))
+    }
+
+    fn usage() -> String {
+        let mut usage = String::from("cargo xtask bench NAME [--pairs N] [--directory DIR]\n");
+        for bench in BENCHES {
+            usage.push_str(&format!("  {:20} {}\n", bench.name, bench.about));
+        }
+        usage
+    }
+}
