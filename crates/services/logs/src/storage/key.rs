@@ -34,6 +34,13 @@ impl EventKey {
         let (put, carry) = self.put.overflowing_add(u64::from(carry));
         Self { index, put, timestamp: self.timestamp.saturating_add(i64::from(carry)) }
     }
+
+    /// The key before this one.
+    pub fn predecessor(self) -> Self {
+        let (index, borrow) = self.index.overflowing_sub(1);
+        let (put, borrow) = self.put.overflowing_sub(u64::from(borrow));
+        Self { index, put, timestamp: self.timestamp.saturating_sub(i64::from(borrow)) }
+    }
 }
 
 /// 192 bits, least significant limb first: `timestamp << 144 | put << 80 | index << 64`.
@@ -122,6 +129,7 @@ mod tests {
             prop_assert_eq!(left.to_string().parse(), Ok(left));
             prop_assert_eq!(left.cmp(&right), left.to_string().cmp(&right.to_string()));
             prop_assert!(left < left.successor());
+            prop_assert_eq!(left.successor().predecessor(), left);
         }
 
         #[test]

@@ -303,7 +303,8 @@ impl EventStore {
             numbers.reserved = reserved;
         }
         numbers.next += 1;
-        Ok(numbers.next - 1)
+        // From 1 on: no event has the first key of its millisecond, so that it can stand for "before all of it".
+        Ok(numbers.next)
     }
 
     /// Lets go of what the streams that were not used for longest hold. Down to half, so that it is not done every time.

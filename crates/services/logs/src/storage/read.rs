@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -227,19 +226,4 @@ impl Page {
     pub fn ends(&self) -> Option<(EventKey, EventKey)> {
         Some((self.events.first()?.key, self.events.last()?.key))
     }
-}
-
-/// The bounds of [`Query::from`] and [`Query::to`] for timestamps from `start` (included) to `end` (not included).
-pub(crate) fn time_range(start: Bound<i64>, end: Bound<i64>) -> (EventKey, EventKey) {
-    let from = match start {
-        Bound::Included(at) => EventKey::first_at(at.max(0)),
-        Bound::Excluded(at) => EventKey::first_at(at.saturating_add(1).max(0)),
-        Bound::Unbounded => EventKey::default(),
-    };
-    let to = match end {
-        Bound::Included(at) => EventKey::first_at(at.saturating_add(1).max(0)),
-        Bound::Excluded(at) => EventKey::first_at(at.max(0)),
-        Bound::Unbounded => EventKey::MAXIMUM,
-    };
-    (from, to)
 }
