@@ -101,6 +101,7 @@ struct Inner {
     session_start: Mutex<()>,
     /// One pull at a time unpacks a layer; others that want it wait. Entries die with their last holder.
     layer_locks: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    client: OnceLock<Arc<registry::Client>>,
 }
 
 impl ImageStore {
@@ -123,6 +124,7 @@ impl ImageStore {
                 session: OnceLock::new(),
                 session_start: Mutex::default(),
                 layer_locks: Mutex::default(),
+                client: OnceLock::new(),
             }),
         };
         let lock = store.lock()?;
@@ -157,6 +159,10 @@ impl ImageStore {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.inner.limits
+    }
+
+    pub(crate) fn client_cell(&self) -> &OnceLock<Arc<registry::Client>> {
+        &self.inner.client
     }
 
     fn path(&self, below: &str) -> PathBuf {

@@ -1,6 +1,9 @@
 //! What the tests of images share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod registry;
+pub mod tarball;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
