@@ -52,6 +52,7 @@ pub fn ci(root: &Path) -> Result<(), String> {
         &["run", "-q", "-p", "xtask", "--", "codegen", "--check"][..],
         &["fmt", "--all", "--check"],
         &["clippy", "--workspace", "--all-targets", "-q", "--", "-D", "warnings"],
+        &["clippy", "-p", "xtask", "--features", "bench", "-q", "--", "-D", "warnings"],
         &["test", "--workspace", "-q"],
     ] {
         println!("cargo {}", arguments.join(" "));

@@ -158,8 +158,21 @@ impl Committer {
     }
 }
 
+/// Tells of a writer that panicked (a row's own code may), as of a disk that failed.
+struct Told(Arc<Shared>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failure.get_or_init(|| "its writer panicked".to_owned());
+            self.0.failed.send_replace(true);
+        }
+    }
+}
+
 /// The writer thread: takes what waits, commits it as one group, answers. Ends when the store is dropped.
 pub(crate) fn write_groups(mut committer: Committer, mut commands: mpsc::Receiver<Command>) {
+    let _told = Told(Arc::clone(&committer.shared));
     while let Some(command) = commands.blocking_recv() {
         let mut group = Vec::new();
         let mut replies = Vec::new();

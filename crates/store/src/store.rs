@@ -416,7 +416,8 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
         Err(std::fs::TryLockError::WouldBlock) => {
             let mut pid = String::new();
             let _ = (&mut file).take(32).read_to_string(&mut pid);
-            return Err(OpenError::InUse { directory: directory.to_owned(), pid: pid.trim().to_owned() });
+            let pid = if pid.trim().is_empty() { "(unknown)" } else { pid.trim() }.to_owned();
+            return Err(OpenError::InUse { directory: directory.to_owned(), pid });
         }
         Err(std::fs::TryLockError::Error(source)) => return Err(io("lock")(source)),
     }

@@ -135,7 +135,7 @@ impl Plain {
     fn new(setup: &Setup) -> Result<Self, String> {
         let make = || {
             let file = File::create_new(setup.directory.join("plain"))?;
-            let bytes = text().repeat(2)[..1536].as_bytes().to_vec();
+            let bytes = text().repeat(2).as_bytes()[..1536].to_vec();
             file.write_all_at(&vec![0; bytes.len() * WRITES as usize], 0)?;
             file.sync_all()?;
             Ok(Self { file, bytes })

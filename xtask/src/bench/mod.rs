@@ -99,7 +99,7 @@ mod body {
     fn usage() -> String {
         let mut usage = String::from("cargo xtask bench NAME [--pairs N] [--directory DIR]\n");
         for bench in BENCHES {
-            usage.push_str(&format!("  {:20} {}\n", bench.name, bench.about));
+            usage.extend(["  ", bench.name, ": ", bench.about, "\n"]);
         }
         usage
     }

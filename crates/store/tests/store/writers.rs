@@ -129,3 +129,34 @@ async fn a_dropped_call_leaves_a_whole_transaction_or_none() {
         assert_eq!(length("a"), length("b"));
     }
 }
+
+/// A row whose own code panics.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Wreck;
+
+impl store::Row for Wreck {
+    const TABLE: store::Table = store::Table::new("wrecks");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> store::Key {
+        store::Key::global(&["wreck"])
+    }
+    fn indexes(&self, _: &mut store::IndexSink) {
+        panic!("this panic is part of a test");
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_is_told_as_a_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let store =
+        Store::open(directory.path(), store::Options::durable().row::<Boat>().row::<Wreck>()).unwrap();
+    store.transact(put(boat("a", "x", 1))).await.unwrap();
+    let mut transaction = Transaction::new();
+    transaction.put(Wreck);
+    assert!(matches!(store.transact(transaction).await, Err(TransactError::Unavailable(_))));
+    assert!(store.failed().await.contains("panicked"));
+    assert!(matches!(store.transact(put(boat("a", "x", 2))).await, Err(TransactError::Unavailable(_))));
+    assert_eq!(get(&store, "a").unwrap().length, 1);
+    drop(store);
+    assert_eq!(get(&crate::open(directory.path()), "a").unwrap().length, 1);
+}
