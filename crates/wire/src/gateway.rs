@@ -1,7 +1,9 @@
 //! [`Gateway`]: from an HTTP request to a call of an operation, and from its answer back to HTTP.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -11,7 +13,7 @@ use std::task::Poll;
 use base::limits::REQUEST_BODY_BYTES;
 use base::{Clock, Ids, Region, Scope, Timestamp};
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_ENCODING, HOST, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use crate::call::{Authorizer, Call, Principal};
@@ -97,7 +99,7 @@ impl Gateway {
             Ok(reply) => reply,
             Err(fault) => {
                 fault.code().clone_into(&mut line.code);
-                self.fault(&route, &arrival, &fault)
+                fault_reply(&route, &arrival, &fault)
             }
         };
         reply.header("x-amzn-requestid", request_id.as_str());
@@ -122,14 +124,15 @@ impl Gateway {
         line: &mut Line<'_>,
     ) -> Result<Reply, Fault> {
         if arrival.body.len() > REQUEST_BODY_BYTES {
-            return Err(Fault::new("RequestEntityTooLargeException", "Request size exceeded", 413));
+            return Err(too_large());
         }
         let Some(table) = route.table else { return Err(refusal::unknown_operation(route)) };
         let (principal, region) = self.authenticate(table, route.protocol, arrival, line)?;
+        let body = content(arrival.parts, arrival.body)?;
         let operation = served(route, table)?;
         let schema = operation.schema();
         let mut input = operation.empty_input();
-        protocol::read(route.protocol, arrival.parts, arrival.body, &route.labels, &mut *input)
+        protocol::read(route.protocol, arrival.parts, &body, &route.labels, &mut *input)
             .map_err(|error| refusal::serialization(route.protocol, &error))?;
         validate::check(table.schema(), &*input)?;
         let call = Call {
@@ -222,17 +225,6 @@ impl Gateway {
             None => fallback.clone(),
         }
     }
-
-    fn fault(&self, route: &Route<'_>, arrival: &Arrival<'_>, fault: &Fault) -> Reply {
-        let mut reply =
-            protocol::fault(route.protocol, route.table.map(ServiceTable::schema), fault, arrival.request_id);
-        let query_compatible = route.table.is_some_and(|table| table.schema().query_compatible);
-        if query_compatible && arrival.parts.headers.contains_key("x-amzn-query-mode") {
-            let blame = if fault.sender() { "Sender" } else { "Receiver" };
-            reply.header("x-amzn-query-error", format!("{};{blame}", fault.query_code()));
-        }
-        reply
-    }
 }
 
 /// A request, and what is known of it before it is understood.
@@ -242,6 +234,41 @@ struct Arrival<'a> {
     peer: Option<IpAddr>,
     now: Timestamp,
     request_id: &'a str,
+}
+
+fn fault_reply(route: &Route<'_>, arrival: &Arrival<'_>, fault: &Fault) -> Reply {
+    let mut reply =
+        protocol::fault(route.protocol, route.table.map(ServiceTable::schema), fault, arrival.request_id);
+    let query_compatible = route.table.is_some_and(|table| table.schema().query_compatible);
+    if query_compatible && arrival.parts.headers.contains_key("x-amzn-query-mode") {
+        let blame = if fault.sender() { "Sender" } else { "Receiver" };
+        reply.header("x-amzn-query-error", format!("{};{blame}", fault.query_code()));
+    }
+    reply
+}
+
+/// The body without its `Content-Encoding`. SDKs compress the bodies of some operations (PutMetricData) with gzip.
+fn content<'b>(parts: &Parts, body: &'b [u8]) -> Result<Cow<'b, [u8]>, Fault> {
+    let encoding = parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    match encoding {
+        None | Some(b"" | b"identity") => Ok(Cow::Borrowed(body)),
+        Some(b"gzip") => {
+            let mut plain = Vec::new();
+            // One byte more than allowed tells that there is more.
+            let mut reader = flate2::read::GzDecoder::new(body).take(REQUEST_BODY_BYTES as u64 + 1);
+            let malformed =
+                |_| Fault::new("SerializationException", "The request body is not valid gzip", 400);
+            reader.read_to_end(&mut plain).map_err(malformed)?;
+            if plain.len() > REQUEST_BODY_BYTES { Err(too_large()) } else { Ok(Cow::Owned(plain)) }
+        }
+        Some(_) => {
+            Err(Fault::new("UnsupportedMediaTypeException", "This Content-Encoding is not supported", 415))
+        }
+    }
+}
+
+fn too_large() -> Fault {
+    Fault::new("RequestEntityTooLargeException", "Request size exceeded", 413)
 }
 
 fn served<'t>(route: &Route<'_>, table: &'t ServiceTable) -> Result<&'t dyn ErasedOperation, Fault> {

@@ -43,7 +43,9 @@ pub fn route<'g>(tables: &'g BTreeMap<&'static str, ServiceTable>, parts: &Parts
     if header("smithy-protocol") == Some("rpc-v2-cbor") {
         return cbor_route(tables, parts.uri.path());
     }
-    if let Some(target) = header("x-amz-target") {
+    if parts.headers.contains_key("x-amz-target") {
+        // A target that is no text names no operation.
+        let target = header("x-amz-target").unwrap_or_default();
         let protocol = if content_type.starts_with("application/x-amz-json-1.0") {
             Protocol::AwsJson10
         } else {

@@ -253,11 +253,12 @@ fn shown_whole(text: &str) -> bool {
     text.len() <= VALUE_SHOWN_MAXIMUM && !text.chars().any(char::is_control)
 }
 
+type Cache = HashMap<&'static str, Option<Arc<Regex>>>;
+
 /// The model's pattern as a regular expression over the whole text; `None` if it cannot be expressed (a test in crate
 /// `api` says that there is none such in the models we serve).
 pub fn compiled(pattern: &'static str) -> Option<Arc<Regex>> {
-    static COMPILED: LazyLock<Mutex<HashMap<&'static str, Option<Arc<Regex>>>>> =
-        LazyLock::new(Mutex::default);
+    static COMPILED: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     compiled
         .entry(pattern)

@@ -107,7 +107,7 @@ fn the_aws_test_suite_is_accepted() {
         let token = parts.headers.get("x-amz-security-token").map(|token| token.to_str().unwrap().to_owned());
         match verify(&parts, &body, &Keys(token), MOMENT) {
             Ok(verified) if verified.region == "us-east-1" && verified.aws_service == "service" => {
-                passed += 1
+                passed += 1;
             }
             other => failures.push(format!("{name}: {other:?}")),
         }

@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
             }
             (Slot::Long(target), head, _) => *target = Some(integer(head).ok_or_else(|| mistyped(member))?),
             (Slot::Float(target), head, _) => {
-                *target = Some(float(head).ok_or_else(|| mistyped(member))? as f32)
+                *target = Some(float(head).ok_or_else(|| mistyped(member))? as f32);
             }
             (Slot::Double(target), head, _) => *target = Some(float(head).ok_or_else(|| mistyped(member))?),
             (Slot::String(target), Head::Text(length), _) => *target = Some(self.text(length)?),
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
             }
             (Slot::Structure(target), Head::Map(length), _) => self.members(length, target.start())?,
             (Slot::List(list), Head::Array(length), Kind::List(element)) => {
-                self.list(length, list, element)?
+                self.list(length, list, element)?;
             }
             (Slot::Map(map), Head::Map(length), Kind::Map(_, value)) => self.map(length, map, value)?,
             _ => return Err(mistyped(member)),
@@ -317,17 +317,17 @@ fn write_head(output: &mut Vec<u8>, major: u8, argument: u64) {
     let major = major << 5;
     match argument {
         0..=23 => output.push(major | argument as u8),
-        24..=0xff => output.extend([major | 24, argument as u8]),
+        24..=0xff => output.extend([major | 0x18, argument as u8]),
         0x100..=0xffff => {
-            output.push(major | 25);
+            output.push(major | 0x19);
             output.extend((argument as u16).to_be_bytes());
         }
         0x1_0000..=0xffff_ffff => {
-            output.push(major | 26);
+            output.push(major | 0x1a);
             output.extend((argument as u32).to_be_bytes());
         }
         _ => {
-            output.push(major | 27);
+            output.push(major | 0x1b);
             output.extend(argument.to_be_bytes());
         }
     }
@@ -430,9 +430,10 @@ mod tests {
 
     #[test]
     fn halves_are_read() {
-        assert_eq!(half(0x3c00), 1.0);
-        assert_eq!(half(0xc000), -2.0);
-        assert_eq!(half(0x7c00), f64::INFINITY);
-        assert_eq!(half(0x0001), 5.960_464_477_539_063e-8);
+        for (bits, value) in
+            [(0x3c00, 1.0_f64), (0xc000, -2.0), (0x7c00, f64::INFINITY), (0x0001, 5.960_464_477_539_063e-8)]
+        {
+            assert_eq!(half(bits).to_bits(), value.to_bits());
+        }
     }
 }

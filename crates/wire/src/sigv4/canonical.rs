@@ -5,23 +5,33 @@ use std::fmt::Write as _;
 use http::HeaderMap;
 use http::header::HeaderName;
 
-/// The canonical request over the parts that are given. `signed` are lower-case header names, in the order signed.
-pub fn request(
-    method: &str,
-    path: &str,
-    query: &str,
-    headers: &HeaderMap,
-    authority: Option<&str>,
-    signed: &[&str],
-    payload_hash: &str,
-    keeps_path: bool,
-) -> Option<String> {
-    let mut text = format!("{method}\n{}\n{query}\n", canonical_path(path, keeps_path));
-    for name in signed {
-        let _ = writeln!(text, "{name}:{}", header(headers, authority, name)?);
+/// A request's parts, as the signature covers them.
+pub struct Parts<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path as on the wire.
+    pub path: &'a str,
+    /// The query, already canonical.
+    pub query: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The host where there is no `Host` header.
+    pub authority: Option<&'a str>,
+    /// S3 keeps its path as it came.
+    pub keeps_path: bool,
+}
+
+impl Parts<'_> {
+    /// The canonical request. `signed` are lower-case header names, in the order signed. `None` if one is not there.
+    pub fn request(&self, signed: &[&str], payload_hash: &str) -> Option<String> {
+        let path = canonical_path(self.path, self.keeps_path);
+        let mut text = format!("{}\n{path}\n{}\n", self.method, self.query);
+        for name in signed {
+            let _ = writeln!(text, "{name}:{}", header(self.headers, self.authority, name)?);
+        }
+        let _ = write!(text, "\n{}\n{payload_hash}", signed.join(";"));
+        Some(text)
     }
-    let _ = write!(text, "\n{}\n{payload_hash}", signed.join(";"));
-    Some(text)
 }
 
 /// All values of a header, trimmed, runs of spaces folded, joined by commas. `None` if it is not there.

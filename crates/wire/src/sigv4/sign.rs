@@ -50,16 +50,15 @@ pub fn sign(
         Some(hash) => hash.to_owned(),
         None => sha256_hex(body),
     };
-    let Some(text) = canonical::request(
-        parts.method.as_str(),
-        parts.uri.path(),
-        &query,
-        &parts.headers,
-        None,
-        &signed,
-        &hash,
-        aws_service == "s3",
-    ) else {
+    let canonical = canonical::Parts {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: &query,
+        headers: &parts.headers,
+        authority: None,
+        keeps_path: aws_service == "s3",
+    };
+    let Some(text) = canonical.request(&signed, &hash) else {
         unreachable!("the signed headers are those that are there")
     };
     let stamp = now.to_basic_iso8601();
@@ -150,16 +149,15 @@ pub fn presign(
     let keeps_path = aws_service == "s3";
     let hash = if keeps_path { super::UNSIGNED_PAYLOAD.to_owned() } else { sha256_hex(b"") };
     let headers = HeaderMap::new();
-    let text = canonical::request(
-        "GET",
-        uri.path(),
-        &query,
-        &headers,
-        Some(authority),
-        &["host"],
-        &hash,
+    let canonical = canonical::Parts {
+        method: "GET",
+        path: uri.path(),
+        query: &query,
+        headers: &headers,
+        authority: Some(authority),
         keeps_path,
-    )?;
+    };
+    let text = canonical.request(&["host"], &hash)?;
     let mac = signature(&key.secret_access_key, &scope, now, &text);
     let scheme = uri.scheme_str().unwrap_or("http");
     let signature = hex::encode(mac.finalize().into_bytes());

@@ -286,17 +286,17 @@ pub fn verify(
         claim.expires_seconds.is_some().then_some("X-Amz-Signature"),
     );
     let signed: Vec<&str> = claim.signed_headers.iter().map(String::as_str).collect();
-    let canonical_request = canonical::request(
-        parts.method.as_str(),
-        parts.uri.path(),
-        &query,
-        &parts.headers,
-        parts.uri.authority().map(http::uri::Authority::as_str),
-        &signed,
-        &hash,
-        claim.aws_service == "s3",
-    )
-    .ok_or_else(|| incomplete("A header in SignedHeaders is not in the request."))?;
+    let canonical = canonical::Parts {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: &query,
+        headers: &parts.headers,
+        authority: parts.uri.authority().map(http::uri::Authority::as_str),
+        keeps_path: claim.aws_service == "s3",
+    };
+    let canonical_request = canonical
+        .request(&signed, &hash)
+        .ok_or_else(|| incomplete("A header in SignedHeaders is not in the request."))?;
     let scope = Scope { date: &claim.date, region: &claim.region, aws_service: &claim.aws_service };
     let mac = signature(&key.secret_access_key, &scope, claim.moment, &canonical_request);
     let lower = !claim.signature.bytes().any(|byte| byte.is_ascii_uppercase());

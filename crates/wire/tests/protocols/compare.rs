@@ -40,7 +40,9 @@ fn prune(schema: &'static ShapeSchema, seen: &mut Value, meant: &mut Value) {
             (Some(Location::QueryString), Kind::Map(..)) => {
                 for side in [&mut *seen, &mut *meant] {
                     let map = side.get_mut(member.name).and_then(Value::as_object_mut);
-                    map.into_iter().for_each(|map| map.retain(|key, _| !bound.contains(&key.as_str())));
+                    if let Some(map) = map {
+                        map.retain(|key, _| !bound.contains(&key.as_str()));
+                    }
                 }
             }
             _ => {}
