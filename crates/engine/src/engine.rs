@@ -14,8 +14,12 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container::Container;
 use crate::error::EngineError;
 use crate::layout;
+use crate::oci;
 use crate::program::Program;
-use crate::specification::ContainerId;
+use crate::specification::{ContainerId, ContainerSpec, SeccompProfile};
+
+/// Compiled seccomp filters kept; each is about 10 KB.
+const FILTERS_MAXIMUM: usize = 256;
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -60,6 +64,8 @@ pub(crate) struct Inner {
     _lock: Flock<File>,
     /// All containers we know. Empty until adopted.
     pub(crate) containers: Mutex<HashMap<ContainerId, Arc<Container>>>,
+    /// Compiled seccomp filters by capabilities: a handful in practice, as many as task definitions name sets.
+    filters: Mutex<HashMap<Vec<&'static str>, Arc<[u8]>>>,
     /// Containers of an earlier engine are looked at once, on first use: that needs the async runtime, which `open` does not.
     adopted: OnceCell<()>,
 }
@@ -103,6 +109,7 @@ impl Engine {
                 program,
                 _lock: lock,
                 containers: Mutex::new(HashMap::new()),
+                filters: Mutex::new(HashMap::new()),
                 adopted: OnceCell::new(),
             }),
         })
@@ -123,6 +130,27 @@ impl Inner {
     pub(crate) fn containers(&self) -> MutexGuard<'_, HashMap<ContainerId, Arc<Container>>> {
         // A panic elsewhere cannot leave the map half changed: each use is one call on it.
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The seccomp filter for a container; none if it is to have none.
+    pub(crate) fn filter(&self, spec: &ContainerSpec) -> Result<Option<Arc<[u8]>>, EngineError> {
+        let mut capabilities =
+            oci::capabilities::effective(&spec.capabilities_add, &spec.capabilities_drop, spec.privileged)
+                .map_err(EngineError::InvalidSpec)?;
+        if spec.privileged || spec.seccomp == SeccompProfile::Unconfined {
+            return Ok(None);
+        }
+        capabilities.sort_unstable();
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(filter) = filters.get(&capabilities) {
+            return Ok(Some(Arc::clone(filter)));
+        }
+        if filters.len() >= FILTERS_MAXIMUM {
+            filters.clear();
+        }
+        let filter: Arc<[u8]> = oci::seccomp::compile(&capabilities).map_err(EngineError::Machine)?.into();
+        filters.insert(capabilities, Arc::clone(&filter));
+        Ok(Some(filter))
     }
 
     pub(crate) fn container_directory(&self, id: &ContainerId) -> PathBuf {

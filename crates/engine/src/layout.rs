@@ -6,6 +6,7 @@
 //!                 state.json  what became of it (shim/protocol.rs: Record)
 //!                 shim.sock   the shim's socket
 //!                 shim.log    the shim's own complaints
+//!                 seccomp.bpf the compiled seccomp filter, if it has one
 //!                 files/      hosts, hostname, resolv.conf
 //!                 root/ upper/ work/    the root file system; mounted in the shim's mount namespace only
 //!                 bundle/ runtime/      libcontainer's
@@ -28,6 +29,7 @@ pub(crate) const SPEC: &str = "spec.json";
 pub(crate) const STATE: &str = "state.json";
 pub(crate) const SOCKET: &str = "shim.sock";
 pub(crate) const LOG: &str = "shim.log";
+pub(crate) const FILTER: &str = "seccomp.bpf";
 /// The cgroup of the shims and holders, beside [`CONTAINERS`] and [`GROUPS`] in the engine's cgroup.
 pub(crate) const SHIMS: &str = "shims";
 

@@ -78,6 +78,8 @@ fn sealed_copy(mut original: File) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::process::CommandExt;
     use std::process::Command;
 
     use super::*;
@@ -94,9 +96,12 @@ mod tests {
             Program(sealed_copy(File::open(&program).unwrap()).unwrap()),
         ];
         for protected in both {
-            let output = Command::new(protected.path()).args(["echo", "hello"]).output().unwrap();
+            let output =
+                Command::new(protected.path()).arg0("busybox").args(["echo", "hello"]).output().unwrap();
             assert_eq!(output.stdout, b"hello\n");
-            let error = File::options().write(true).open(protected.path()).unwrap_err();
+            let written =
+                File::options().write(true).open(protected.path()).and_then(|mut file| file.write(b"x"));
+            let error = written.unwrap_err();
             assert!(matches!(error.raw_os_error(), Some(libc::EROFS | libc::EPERM)), "{error}");
         }
     }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use self::user::ResolvedUser;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::specification::{
-    ContainerSpec, IpcNamespace, NetworkNamespace, Propagation, SeccompProfile, SharedNamespace, Ulimit,
+    ContainerSpec, IpcNamespace, NetworkNamespace, Propagation, SharedNamespace, Ulimit,
 };
 
 /// Docker's default PATH.
@@ -42,7 +42,6 @@ const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/
 pub(crate) struct Resolved<'a> {
     pub(crate) spec: &'a ContainerSpec,
     pub(crate) user: &'a ResolvedUser,
-    pub(crate) capabilities: &'a [&'static str],
     pub(crate) nodes: &'a [devices::Node],
     pub(crate) hostname: &'a str,
     pub(crate) cgroup: &'a Cgroup,
@@ -72,7 +71,6 @@ pub(crate) fn configuration(resolved: &Resolved<'_>) -> Result<Value, String> {
         "args": spec.arguments,
         "env": environment(spec, resolved.user, resolved.hostname).iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
         "cwd": working_directory(spec),
-        "capabilities": capability_sets(resolved.capabilities, resolved.user),
         "rlimits": rlimits(&spec.ulimits)?,
         "oomScoreAdj": 0,
     });
@@ -80,11 +78,8 @@ pub(crate) fn configuration(resolved: &Resolved<'_>) -> Result<Value, String> {
     if !spec.privileged {
         linux_fields.insert("maskedPaths".to_owned(), json!(MASKED_PATHS));
         linux_fields.insert("readonlyPaths".to_owned(), json!(READONLY_PATHS));
-        if spec.seccomp == SeccompProfile::Default {
-            linux_fields.insert("seccomp".to_owned(), seccomp::profile(resolved.capabilities));
-        }
     }
-    // Absent means that seccomp is loaded while the process may still do so: only then is it not subject to no_new_privs.
+    // No capabilities and no seccomp here: shim/confine.rs does both, as libcontainer's last step.
     if spec.no_new_privileges {
         process_fields.insert("noNewPrivileges".to_owned(), json!(true));
     }
@@ -145,13 +140,6 @@ pub(crate) fn merge(environment: &mut Vec<(String, String)>, more: &[(String, St
             None => environment.push((name.clone(), value.clone())),
         }
     }
-}
-
-/// Root holds its capabilities; another user has them as bounds only, so that a setuid program can still get them.
-pub(crate) fn capability_sets(capabilities: &[&str], user: &ResolvedUser) -> Value {
-    let names: Vec<String> = capabilities.iter().map(|name| format!("CAP_{name}")).collect();
-    let held = if user.uid == 0 { names.clone() } else { Vec::new() };
-    json!({"bounding": names, "effective": held, "permitted": held, "inheritable": [], "ambient": []})
 }
 
 fn namespaces(spec: &ContainerSpec) -> Vec<Value> {

@@ -3,7 +3,12 @@
 //! Everything not named here fails with EPERM; clone3 fails with ENOSYS, so that the C library falls back to clone, whose flags
 //! a filter can see.
 
-use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{Read, Seek};
+
+use libseccomp::error::SeccompError;
+use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+use nix::sys::memfd::{MemFdCreateFlag, memfd_create};
 
 /// System calls that every container may make.
 const ALLOWED: &str = "accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32 \
@@ -52,13 +57,13 @@ const ALLOWED_HERE: &str =
 
 /// Calling conventions that the filter covers: a call by another one is killed.
 #[cfg(target_arch = "x86_64")]
-const ARCHITECTURES: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];
+const ARCHITECTURES: [ScmpArch; 3] = [ScmpArch::X8664, ScmpArch::X86, ScmpArch::X32];
 /// Calling conventions that the filter covers: a call by another one is killed.
 #[cfg(target_arch = "aarch64")]
-const ARCHITECTURES: [&str; 2] = ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"];
+const ARCHITECTURES: [ScmpArch; 2] = [ScmpArch::Aarch64, ScmpArch::Arm];
 
 /// (capability, the system calls that it unlocks).
-const UNLOCKED: [(&str, &str); 13] = [
+const UNLOCKED: [(&str, &str); 14] = [
     ("DAC_READ_SEARCH", "open_by_handle_at"),
     (
         "SYS_ADMIN",
@@ -76,6 +81,7 @@ const UNLOCKED: [(&str, &str); 13] = [
     ("SYS_TTY_CONFIG", "vhangup"),
     ("SYS_NICE", "get_mempolicy mbind set_mempolicy set_mempolicy_home_node"),
     ("SYSLOG", "syslog"),
+    ("BPF", "bpf"),
     ("PERFMON", "perf_event_open"),
 ];
 
@@ -86,59 +92,78 @@ const AF_VSOCK: u64 = 40;
 /// CLONE_NEW…: a container without SYS_ADMIN makes no namespaces.
 const CLONE_NAMESPACE_FLAGS: u64 = 0x7e02_0000;
 
-/// The profile for a container with `capabilities` (without `CAP_`), as an OCI `linux.seccomp` object.
-pub(crate) fn profile(capabilities: &[&str]) -> Value {
-    let words = |text: &str| -> Vec<String> { text.split_ascii_whitespace().map(str::to_owned).collect() };
-    let mut names = words(ALLOWED);
-    names.extend(words(ALLOWED_HERE));
-    for (capability, calls) in UNLOCKED {
-        if capabilities.contains(&capability) {
-            names.extend(words(calls));
+/// Compiles the profile for a container with `capabilities` (without `CAP_`) into the program that seccomp(2) takes.
+///
+/// Compiling costs some 10 ms, loading none: the engine compiles once for each set of capabilities.
+pub(crate) fn compile(capabilities: &[&str]) -> Result<Vec<u8>, String> {
+    let words = |error: &dyn std::fmt::Display| format!("cannot compile the seccomp profile: {error}");
+    let filter = build(capabilities).map_err(|error| words(&error))?;
+    // libseccomp writes it to a file only.
+    let memory = memfd_create(c"seccomp", MemFdCreateFlag::MFD_CLOEXEC).map_err(|error| words(&error))?;
+    filter.export_bpf(&memory).map_err(|error| words(&error))?;
+    let mut memory = File::from(memory);
+    let mut program = Vec::new();
+    memory.rewind().and_then(|()| memory.read_to_end(&mut program)).map_err(|error| words(&error))?;
+    Ok(program)
+}
+
+fn build(capabilities: &[&str]) -> Result<ScmpFilterContext, SeccompError> {
+    let mut filter = ScmpFilterContext::new(ScmpAction::Errno(libc::EPERM))?;
+    for architecture in ARCHITECTURES {
+        filter.add_arch(architecture)?;
+    }
+    // Whether no_new_privs is set is the container's choice, and done elsewhere.
+    filter.set_ctl_nnp(false)?;
+    // A search tree instead of a list of comparisons, for every call the container makes. Absent before libseccomp 2.5.
+    let _ = filter.set_ctl_optimize(2);
+    for name in allowed(capabilities) {
+        allow(&mut filter, name, &[])?;
+    }
+    allow(&mut filter, "socket", &[ScmpArgCompare::new(0, ScmpCompareOp::NotEqual, AF_VSOCK)])?;
+    for personality in PERSONALITIES {
+        allow(&mut filter, "personality", &[ScmpArgCompare::new(0, ScmpCompareOp::Equal, personality)])?;
+    }
+    if !capabilities.contains(&"SYS_ADMIN") {
+        let no_namespaces = ScmpArgCompare::new(0, ScmpCompareOp::MaskedEqual(CLONE_NAMESPACE_FLAGS), 0);
+        allow(&mut filter, "clone", &[no_namespaces])?;
+        if let Ok(call) = ScmpSyscall::from_name("clone3") {
+            filter.add_rule(ScmpAction::Errno(libc::ENOSYS), call)?;
         }
     }
-    if capabilities.contains(&"BPF") {
-        names.push("bpf".to_owned());
+    Ok(filter)
+}
+
+/// The calls that may be made with any arguments.
+fn allowed(capabilities: &[&str]) -> Vec<&'static str> {
+    let mut names: Vec<&str> =
+        ALLOWED.split_ascii_whitespace().chain(ALLOWED_HERE.split_ascii_whitespace()).collect();
+    for (capability, calls) in UNLOCKED {
+        if capabilities.contains(&capability) {
+            names.extend(calls.split_ascii_whitespace());
+        }
     }
     names.sort_unstable();
     names.dedup();
-    let allow = "SCMP_ACT_ALLOW";
-    let mut rules = vec![
-        json!({"names": names, "action": allow}),
-        json!({"names": ["socket"], "action": allow, "args": [{"index": 0, "value": AF_VSOCK, "op": "SCMP_CMP_NE"}]}),
-    ];
-    for personality in PERSONALITIES {
-        let argument = json!({"index": 0, "value": personality, "op": "SCMP_CMP_EQ"});
-        rules.push(json!({"names": ["personality"], "action": allow, "args": [argument]}));
-    }
-    if !capabilities.contains(&"SYS_ADMIN") {
-        let no_namespaces =
-            json!({"index": 0, "value": CLONE_NAMESPACE_FLAGS, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"});
-        rules.push(json!({"names": ["clone"], "action": allow, "args": [no_namespaces]}));
-        rules.push(json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS}));
-    }
-    json!({
-        "defaultAction": "SCMP_ACT_ERRNO",
-        "defaultErrnoRet": libc::EPERM,
-        "architectures": ARCHITECTURES,
-        "syscalls": rules,
-    })
+    names
+}
+
+fn allow(
+    filter: &mut ScmpFilterContext,
+    name: &str,
+    arguments: &[ScmpArgCompare],
+) -> Result<(), SeccompError> {
+    // A name that this libseccomp does not know is a newer call: denied.
+    let Ok(call) = ScmpSyscall::from_name(name) else { return Ok(()) };
+    filter.add_rule_conditional(ScmpAction::Allow, call, arguments).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn allows(profile: &Value, call: &str) -> bool {
-        profile["syscalls"].as_array().unwrap().iter().any(|rule| {
-            rule["action"] == "SCMP_ACT_ALLOW"
-                && rule.get("args").is_none()
-                && rule["names"].as_array().unwrap().iter().any(|name| name == call)
-        })
-    }
-
     #[test]
     fn capabilities_unlock_calls() {
-        let plain = profile(&["SYS_CHROOT"]);
+        let plain = allowed(&["SYS_CHROOT"]);
         for denied in [
             "mount",
             "unshare",
@@ -158,10 +183,16 @@ mod tests {
             "clone3",
             "socket",
         ] {
-            assert!(!allows(&plain, denied), "{denied}");
+            assert!(!plain.contains(&denied), "{denied}");
         }
-        assert!(allows(&plain, "chroot") && allows(&plain, "read"));
-        let admin = profile(&["SYS_ADMIN"]);
-        assert!(allows(&admin, "mount") && allows(&admin, "clone3") && !allows(&admin, "reboot"));
+        assert!(plain.contains(&"chroot") && plain.contains(&"read"));
+        let admin = allowed(&["SYS_ADMIN"]);
+        assert!(admin.contains(&"mount") && admin.contains(&"clone3") && !admin.contains(&"reboot"));
+    }
+
+    #[test]
+    fn the_profile_compiles() {
+        let program = compile(&["SYS_ADMIN", "SYS_CHROOT"]).unwrap();
+        assert!(program.len() > 1000 && program.len() % 8 == 0, "{}", program.len());
     }
 }

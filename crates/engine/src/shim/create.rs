@@ -168,7 +168,7 @@ fn be_creator(
         report::send(Kind::Error, &format!("cannot join the cgroup: {error}"));
         return 1;
     }
-    match build(directory, spec, child_ends) {
+    match build(directory, spec, prepared, child_ends) {
         Ok(pid) => {
             report::send(Kind::Created, &pid.to_string());
             0
@@ -180,13 +180,20 @@ fn be_creator(
     }
 }
 
-fn build(directory: &Path, spec: &ContainerSpec, child_ends: Option<[OwnedFd; 3]>) -> Result<i32, String> {
+fn build(
+    directory: &Path,
+    spec: &ContainerSpec,
+    prepared: &Prepared,
+    child_ends: Option<[OwnedFd; 3]>,
+) -> Result<i32, String> {
+    let payload =
+        Payload { init: spec.init, uid: prepared.user.uid, confinement: prepared.confinement.clone() };
     let runtime = directory.join("runtime");
     std::fs::create_dir(&runtime).map_err(|error| format!("{}: {error}", runtime.display()))?;
     let mut builder = ContainerBuilder::new(RUNTIME_NAME.to_owned(), SyscallType::Linux)
         .with_root_path(runtime)
         .map_err(|error| chain(&error))?
-        .with_executor(Payload { init: spec.init });
+        .with_executor(payload);
     match child_ends {
         Some([stdin, stdout, stderr]) => {
             builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);

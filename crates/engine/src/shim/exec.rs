@@ -1,10 +1,9 @@
 //! Running a command in the living container.
 //!
-//! libcontainer's own way in leaves the seccomp filter out, so this is ours: join the cgroup and the namespaces of the container's first
+//! libcontainer's own way in leaves the seccomp filter out and takes no other user by name, so this is ours: join the cgroup and the namespaces of the container's first
 //! process by its pidfd, and then take on its limits, user, capabilities and filter.
 #![allow(unsafe_code)]
 
-use std::env;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 use libcontainer::syscall::Syscall;
 use nix::sched::CloneFlags;
 use nix::unistd::{ForkResult, Gid, Pid, Uid, fork};
-use oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, PosixRlimit};
+use oci_spec::runtime::PosixRlimit;
 use serde_json::Value;
 
 use super::create::{Report, chain, pipe};
@@ -27,7 +26,7 @@ use super::report::{self, Kind};
 use super::serve::set_nonblocking;
 use crate::beneath::Root;
 use crate::oci;
-use crate::specification::{ContainerSpec, SeccompProfile};
+use crate::specification::ContainerSpec;
 use crate::status::{ExecResult, ExecSpec};
 
 /// The longest time a command may run: a day.
@@ -260,41 +259,13 @@ impl Plan<'_> {
         syscall.set_groups(&groups).map_err(|error| chain(&error))?;
         syscall.set_id(Uid::from_raw(user.uid), Gid::from_raw(user.gid)).map_err(|error| chain(&error))?;
         syscall.close_range(0).map_err(|error| chain(&error))?;
-        let filtered = !self.spec.privileged && self.spec.seccomp == SeccompProfile::Default;
-        let filter = || -> Result<(), String> {
-            let profile: LinuxSeccomp = from_json(oci::seccomp::profile(&self.prepared.capabilities))?;
-            libcontainer::seccomp::initialize_seccomp(&profile).map(drop).map_err(|error| chain(&error))
-        };
-        // As with the first process: without no_new_privs, only who still has the capabilities may load a filter.
-        if filtered && !self.spec.no_new_privileges {
-            filter()?;
-        }
-        let capabilities: LinuxCapabilities =
-            from_json(oci::capability_sets(&self.prepared.capabilities, &user))?;
-        libcontainer::capabilities::reset_effective(syscall).map_err(|error| chain(&error))?;
-        libcontainer::capabilities::drop_privileges(&capabilities, syscall).map_err(|error| chain(&error))?;
-        if filtered && self.spec.no_new_privileges {
-            filter()?;
-        }
+        self.prepared.confinement.apply(user.uid)?;
         let mut environment = oci::environment(self.spec, &user, &self.prepared.hostname);
         oci::merge(&mut environment, &self.exec.environment);
-        set_environment(&environment);
+        payload::set_environment(environment);
         // SAFETY: no pointers.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         Ok(payload::execute(&self.exec.arguments))
-    }
-}
-
-fn set_environment(environment: &[(String, String)]) {
-    for (name, _) in env::vars_os() {
-        // SAFETY: this process has one thread.
-        unsafe { env::remove_var(name) };
-    }
-    for (name, value) in environment {
-        if crate::verbs::is_environment_name(name) && !value.contains('\0') {
-            // SAFETY: as above.
-            unsafe { env::set_var(name, value) };
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! libcontainer, is the parent of its first process, logs its output, and puts its exit code on disk. It outlives the agent.
 #![allow(unsafe_code)]
 
+mod confine;
 mod create;
 mod exec;
 mod output;

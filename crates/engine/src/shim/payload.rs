@@ -2,6 +2,7 @@
 //! the small init, if it is wanted, and the execution of the program.
 #![allow(unsafe_code)]
 
+use std::collections::HashMap;
 use std::env;
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -10,13 +11,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
-use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
+use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use oci_spec::runtime::Spec;
 
+use super::confine::Confinement;
 use super::report::{self, Kind};
 
 /// What the shell answers when a program is there but cannot be run, and when it is not there.
@@ -28,6 +30,8 @@ const NOT_FOUND: i32 = 127;
 pub(super) struct Payload {
     /// Put our init before it (`initProcessEnabled`).
     pub(super) init: bool,
+    pub(super) uid: u32,
+    pub(super) confinement: Confinement,
 }
 
 impl Executor for Payload {
@@ -45,9 +49,29 @@ impl Executor for Payload {
         exit(code);
     }
 
+    /// libcontainer's last step before the container waits for its start: the user is set, all capabilities are still there.
+    fn setup_envs(&self, environment: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        set_environment(environment);
+        self.confinement.apply(self.uid).map_err(ExecutorSetEnvsError::Other)
+    }
+
     /// The program is looked for when it is run: mounts and links may change until then, and its lack is a failure to start.
     fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
         Ok(())
+    }
+}
+
+/// Replaces the environment, which is the shim's.
+pub(super) fn set_environment(environment: impl IntoIterator<Item = (String, String)>) {
+    for (name, _) in env::vars_os() {
+        // SAFETY: this process has one thread.
+        unsafe { env::remove_var(name) };
+    }
+    for (name, value) in environment {
+        if crate::verbs::is_environment_name(&name) && !value.contains('\0') {
+            // SAFETY: as above.
+            unsafe { env::set_var(name, value) };
+        }
     }
 }
 

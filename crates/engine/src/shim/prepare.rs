@@ -7,6 +7,7 @@ use std::path::{Component, Path};
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
+use super::confine::Confinement;
 use crate::beneath::Root;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::layout;
@@ -24,7 +25,7 @@ pub(super) struct Prepared {
     pub(super) cgroup: Cgroup,
     pub(super) user: ResolvedUser,
     pub(super) hostname: String,
-    pub(super) capabilities: Vec<&'static str>,
+    pub(super) confinement: Confinement,
 }
 
 /// Prepares `directory` for libcontainer. The error is in words.
@@ -43,6 +44,7 @@ pub(super) fn prepare(directory: &Path, spec: &ContainerSpec, cgroup_path: &str)
     make_working_directory(&root, spec)?;
     let capabilities =
         oci::capabilities::effective(&spec.capabilities_add, &spec.capabilities_drop, spec.privileged)?;
+    let confinement = Confinement::of(directory, spec, capabilities)?;
     let (nodes, rules) = oci::devices::resolve(&spec.devices, spec.privileged)?;
 
     let hierarchy = Hierarchy::detect().map_err(|error| format!("cgroups: {error}"))?;
@@ -52,7 +54,6 @@ pub(super) fn prepare(directory: &Path, spec: &ContainerSpec, cgroup_path: &str)
     let configuration = oci::configuration(&oci::Resolved {
         spec,
         user: &user,
-        capabilities: &capabilities,
         nodes: &nodes,
         hostname: &hostname,
         cgroup: &cgroup,
@@ -62,7 +63,7 @@ pub(super) fn prepare(directory: &Path, spec: &ContainerSpec, cgroup_path: &str)
     layout::make_private_directory(&bundle)
         .and_then(|()| layout::write_json(&bundle.join("config.json"), &configuration, false))
         .map_err(|error| format!("cannot write the configuration: {error}"))?;
-    Ok(Prepared { cgroup, user, hostname, capabilities })
+    Ok(Prepared { cgroup, user, hostname, confinement })
 }
 
 /// Mounts made from here on are this shim's alone and go away with it and the container. Unmounting on the host still reaches us, so

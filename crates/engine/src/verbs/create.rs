@@ -25,6 +25,7 @@ impl Engine {
     pub async fn create(&self, spec: ContainerSpec) -> Result<Created, EngineError> {
         self.adopt().await;
         validate::validate(&spec)?;
+        let filter = self.inner.filter(&spec)?;
         let directory = self.inner.container_directory(&spec.id);
         match layout::make_private_directory(&directory) {
             Ok(()) => {}
@@ -33,7 +34,7 @@ impl Engine {
             }
             Err(error) => return Err(EngineError::io("make", directory)(error)),
         }
-        match spawn_and_greet(&self.inner, &spec, &directory).await {
+        match spawn_and_greet(&self.inner, &spec, filter.as_deref(), &directory).await {
             Ok((container, created)) => {
                 self.inner.containers().insert(spec.id.clone(), container);
                 Ok(created)
@@ -49,8 +50,13 @@ impl Engine {
 async fn spawn_and_greet(
     engine: &Arc<Inner>,
     spec: &ContainerSpec,
+    filter: Option<&[u8]>,
     directory: &Path,
 ) -> Result<(Arc<Container>, Created), EngineError> {
+    if let Some(filter) = filter {
+        let path = directory.join(layout::FILTER);
+        std::fs::write(&path, filter).map_err(EngineError::io("write", path))?;
+    }
     layout::write_json(&directory.join(layout::SPEC), spec, false)
         .map_err(EngineError::io("write", directory.join(layout::SPEC)))?;
     let gone = |detail: String| EngineError::ShimGone { id: spec.id.clone(), detail };
