@@ -162,8 +162,12 @@ impl TableState {
         }
         for (name, index) in &new {
             if !old.iter().any(|(old_name, old_index)| old_name == name && old_index == index) {
-                let entry = IndexEntry { index: index.clone(), row: key.clone() };
-                self.indexes.entry(name).or_default().insert(entry);
+                let entries = self.indexes.entry(name).or_default();
+                // Thousands of rows may share an index key (their cluster's, say): one copy of it is enough.
+                let first = IndexEntry { index: index.clone(), row: Key::from_text("") };
+                let neighbour = entries.get_next(&first).filter(|neighbour| neighbour.index == *index);
+                let index = neighbour.map_or(first.index, |neighbour| neighbour.index.clone());
+                entries.insert(IndexEntry { index, row: key.clone() });
             }
         }
     }

@@ -58,17 +58,23 @@ fn f01_a_killed_process_loses_nothing_acknowledged_and_leaves_nothing_by_halves(
             .spawn()
             .unwrap();
         let output = child.stdout.take().unwrap();
+        let (started, has_started) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
             let mut seen = Vec::new();
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let mut words = line.split(' ').skip_while(|word| *word != "acked").skip(1);
                 if let (Some(writer), Some(length)) = (words.next(), words.next()) {
+                    let _ = started.send(());
                     seen.push((writer.parse::<usize>().unwrap(), length.parse::<u64>().unwrap()));
                 }
             }
             seen
         });
-        std::thread::sleep(Duration::from_millis(60 + round * 37 % 200));
+        // Some rounds end during the start.
+        if round % 4 != 0 {
+            has_started.recv_timeout(Duration::from_secs(30)).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(round * 37 % 100));
         child.kill().unwrap();
         child.wait().unwrap();
         for (writer, length) in reader.join().unwrap() {

@@ -164,7 +164,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn transactions_do_what_a_map_does(acts in prop::collection::vec(an_act(), 1..60)) {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let open = || {
             Store::open(directory.path(), Options::durable().row::<Boat>().checkpoint_after(4096)).unwrap()
