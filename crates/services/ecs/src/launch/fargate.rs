@@ -27,14 +27,10 @@ pub fn is_size(cpu_units: i32, memory_mib: i32) -> bool {
 pub fn check_size(cpu_units: Option<i32>, memory_mib: Option<i32>) -> Result<(), Fault> {
     match (cpu_units, memory_mib) {
         (Some(cpu), Some(memory)) if is_size(cpu, memory) => Ok(()),
-        (Some(cpu), Some(memory)) => {
-            let known = SIZES.iter().any(|&(units, ..)| units == cpu);
-            let _ = known;
-            Err(client(format!(
-                "No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. See the Amazon ECS \
-                 documentation for the valid values."
-            )))
-        }
+        (Some(cpu), Some(memory)) => Err(client(format!(
+            "No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. See the Amazon ECS \
+             documentation for the valid values."
+        ))),
         (None, _) => Err(client("Fargate requires that 'cpu' be defined at the task level.")),
         (_, None) => Err(client("Fargate requires that 'memory' be defined at the task level.")),
     }

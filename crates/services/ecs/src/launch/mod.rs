@@ -14,10 +14,7 @@ mod place;
 
 use api::ecs::{RunTaskRequest, TaskOverride, faults};
 use base::Tag;
-use domain::{
-    AwsVpcConfiguration, CapacityProviderStrategyItem, Cluster, LaunchType, NetworkMode, Resources,
-    TaskDefinition,
-};
+use domain::{CapacityProviderStrategyItem, Cluster, LaunchType, NetworkMode, Resources, TaskDefinition};
 use scheduler::placement::{Constraint, Strategy};
 use store::{Snapshot, Versioned};
 use wire::{Call, Fault};
@@ -28,7 +25,7 @@ use crate::resources::{capacity_provider, cluster, identifier, tag, task_definit
 pub use fargate::check_size as check_fargate_size;
 pub use network::Network;
 pub use overrides::gpus_of;
-pub use place::{Placed, on_instances, place};
+pub use place::{on_instances, place};
 
 /// The only platform version that there is.
 pub const PLATFORM_VERSION: &str = "1.4.0";
@@ -256,6 +253,3 @@ pub fn check_role(field: &str, text: &str) -> Result<(), Fault> {
         Err(client(format!("Role is not valid: {field} {text}")))
     }
 }
-
-/// `awsvpcConfiguration` as tasks keep it.
-pub type Configuration = AwsVpcConfiguration;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::ecs::RunTaskRequest;
-use domain::{AwsVpcConfiguration, LaunchType, NetworkMode, TaskDefinition};
+use domain::{AwsVpcConfiguration, LaunchType, NetworkMode, SecurityGroup, Subnet, TaskDefinition};
 use store::Snapshot;
+use store::rows_vpc::{security_group_key, subnet_key};
 use wire::{Call, Fault};
 
 use crate::faults::invalid;
@@ -74,15 +75,47 @@ pub fn check(
     Ok(Some(Network { configuration, subnets_by_zone }))
 }
 
+/// The subnets by zone, once all of them are there, in one VPC, with the security groups.
 fn zones(
-    _snapshot: &Snapshot,
+    snapshot: &Snapshot,
     call: &Call,
     subnets: &[String],
-    _security_groups: &[String],
+    security_groups: &[String],
 ) -> Result<BTreeMap<String, Vec<String>>, Fault> {
     let mut zones: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for subnet in subnets {
-        zones.entry(format!("{}a", call.scope.region)).or_default().push(subnet.clone());
+    let mut vpcs = BTreeSet::new();
+    for id in subnets {
+        if id.trim().is_empty() {
+            return Err(invalid("subnet cannot be blank"));
+        }
+        let Some(subnet) = snapshot.get::<Subnet>(&subnet_key(&call.scope, id)) else {
+            return Err(invalid(format!(
+                "Error retrieving subnet information for [{}]: The subnet ID '{id}' does not exist (ErrorCode: \
+                 InvalidSubnetID.NotFound)",
+                subnets.join(", ")
+            )));
+        };
+        vpcs.insert(subnet.vpc.clone());
+        let of_zone = zones.entry(subnet.availability_zone.clone()).or_default();
+        if !of_zone.contains(id) {
+            of_zone.push(id.clone());
+        }
+    }
+    for id in security_groups {
+        if id.trim().is_empty() {
+            return Err(invalid("security group cannot be blank"));
+        }
+        let Some(group) = snapshot.get::<SecurityGroup>(&security_group_key(&call.scope, id)) else {
+            return Err(invalid(format!(
+                "Error retrieving security group information for [{}]: The security group '{id}' does not exist \
+                 (ErrorCode: InvalidGroup.NotFound)",
+                security_groups.join(", ")
+            )));
+        };
+        vpcs.insert(group.vpc.clone());
+    }
+    if vpcs.len() > 1 {
+        return Err(invalid("All specified subnets and security groups must be from the same VPC."));
     }
     Ok(zones)
 }

@@ -94,6 +94,7 @@ pub fn place(
     let decision = decide(&desired, &observed, call.now);
     let providers = providers(launch, count);
     let mut placed = Placed::default();
+    placed.transaction.require_unchanged(&launch.cluster);
     for (number, Action::Place { candidate, gpu_ids }) in decision.actions.iter().enumerate() {
         let instance = &machines.instances[*candidate].value;
         let provider = providers.get(number).cloned().flatten();
@@ -128,6 +129,7 @@ pub fn on_instances(
     let required = required_attributes(launch);
     let zones = zones(launch);
     let mut placed = Placed::default();
+    placed.transaction.require_unchanged(&launch.cluster);
     for (arn, instance) in instances {
         let Some(instance) = instance else {
             placed.failures.push(failure(Some(arn), "MISSING"));

@@ -55,7 +55,8 @@ impl Operation<RegisterContainerInstance> for Ecs {
         let (new_id, made_up) = (self.ids.hex(32), format!("mi-{}", self.ids.hex(17)));
 
         let update = self.store.update(|snapshot| {
-            cluster::get(snapshot, &call.scope, &name).map_err(|_| faults::client("Cluster not found."))?;
+            let cluster = cluster::get(snapshot, &call.scope, &name)
+                .map_err(|_| faults::client("Cluster not found."))?;
             let there = find(snapshot, call, &name, known_id.as_deref(), identity.instance_id.as_deref())?;
             let mut instance = registered_instance(
                 call,
@@ -80,7 +81,11 @@ impl Operation<RegisterContainerInstance> for Ecs {
             container_instance::touch_allocation(snapshot, &mut transaction, &instance);
             match &there {
                 Some(there) => transaction.replace(there, instance.clone()),
-                None => transaction.insert(instance.clone()),
+                None => {
+                    // So that the cluster is not deleted meanwhile: its deletion then starts over.
+                    transaction.replace(&cluster, domain::Cluster::clone(&cluster));
+                    transaction.insert(instance.clone())
+                }
             };
             Ok((transaction, instance))
         });

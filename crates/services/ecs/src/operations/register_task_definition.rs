@@ -9,6 +9,7 @@ use domain::{TaskDefinition, TaskDefinitionFamily, TaskDefinitionStatus};
 use store::{Key, Transaction};
 use wire::{Call, Fault, Operation, Permission};
 
+use super::delete_task_definitions::clear_deleted;
 use crate::resources::{tag, task_definition};
 use crate::{Ecs, faults, task_definition_validation};
 
@@ -67,6 +68,7 @@ impl Operation<RegisterTaskDefinition> for Ecs {
                 None => transaction.insert(next),
             };
             transaction.insert(definition.clone());
+            clear_deleted(snapshot, &mut transaction, call.now);
             Ok((transaction, definition))
         });
         let definition = update.await.map_err(faults::of_update)?;

@@ -7,8 +7,8 @@ use api::ecs::operations::SubmitTaskStateChange;
 use api::ecs::{SubmitTaskStateChangeRequest, SubmitTaskStateChangeResponse};
 use domain::{NetworkBinding, Task, TaskStatus, TransportProtocol};
 use scheduler::task_lifecycle::{ContainerReport, ManagedAgentReport, TaskReport, step};
+use store::Transaction;
 use store::rows::task_key;
-use store::{Snapshot, Transaction, Versioned};
 use wire::{Call, Fault, Operation, Permission};
 
 use crate::resources::{cluster, identifier, task};
@@ -53,7 +53,7 @@ impl Operation<SubmitTaskStateChange> for Ecs {
 
 /// The key of the task that an agent names. A machine that is Fargate capacity reports tasks of other clusters, accounts
 /// and regions than its own, so an ARN is taken as it stands.
-fn key(call: &Call, cluster: &str, text: &str) -> Result<store::Key, Fault> {
+pub(super) fn key(call: &Call, cluster: &str, text: &str) -> Result<store::Key, Fault> {
     let arn = text.parse::<base::Arn>().ok();
     let parts = arn.as_ref().and_then(|arn| {
         let (kind, rest) = arn.resource_type_and_id()?;
@@ -152,10 +152,4 @@ pub(super) fn network_bindings(given: Vec<api::ecs::NetworkBinding>) -> Result<V
             host_port_range: binding.host_port_range,
         })
         .collect())
-}
-
-/// The task of an attachment, by the attachment's id.
-pub(super) fn task_of_attachment(snapshot: &Snapshot, call: &Call, id: &str) -> Option<Versioned<Task>> {
-    let parts = [call.scope.account.as_str(), call.scope.region.as_str(), id];
-    snapshot.index::<Task>(store::rows::TASKS_BY_ATTACHMENT, &parts, None).next()
 }

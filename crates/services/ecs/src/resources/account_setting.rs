@@ -3,13 +3,13 @@
 //! Source: AWS, "Access Amazon ECS features with account settings", PutAccountSetting.
 
 use api::ecs::Setting;
-use base::Scope;
+use base::{AccountId, Arn, Scope};
 use domain::{AccountSetting, SettingPrincipal};
 use store::Snapshot;
 use store::rows::account_setting_key;
-use wire::Fault;
+use wire::{Call, Fault};
 
-use crate::faults::invalid;
+use crate::faults::{client, invalid};
 
 /// A setting that there is.
 #[derive(Debug)]
@@ -101,4 +101,28 @@ pub fn describe(definition: &Definition, value: &str, principal_arn: &str) -> Se
         principal_arn: Some(principal_arn.to_owned()),
         type_: Some(if definition.is_aws_managed() { "aws_managed" } else { "user" }.to_owned()),
     }
+}
+
+/// The ARN of an account's root user.
+pub fn root_arn(account: &AccountId) -> String {
+    format!("arn:aws:iam::{account}:root")
+}
+
+/// Whose setting a call is about, and the ARN that the answer shows. The root user stands for the account.
+pub fn principal(call: &Call, given: Option<&str>) -> Result<(SettingPrincipal, String), Fault> {
+    let root = root_arn(&call.scope.account);
+    let caller = call.principal.arn.to_string();
+    let arn = match given {
+        None => caller.clone(),
+        Some(given) => {
+            let parsed = given.parse::<Arn>().ok().filter(|arn| matches!(arn.aws_service(), "iam" | "sts"));
+            let of_account = parsed.filter(|arn| arn.account().as_ref() == Some(&call.scope.account));
+            of_account.ok_or_else(|| invalid(format!("Invalid principal arn: {given}")))?.to_string()
+        }
+    };
+    if arn != caller && caller != root {
+        return Err(client("Only the root user can change the account settings of another principal."));
+    }
+    let principal = if arn == root { SettingPrincipal::Default } else { SettingPrincipal::Arn(arn.clone()) };
+    Ok((principal, arn))
 }

@@ -244,3 +244,13 @@ pub fn parse_configuration(configuration: &ClusterConfiguration) -> Result<Strin
     }
     Ok(wire::json::to_string(configuration))
 }
+
+/// Puts `new` over `settings`.
+pub fn merge_settings(settings: &mut Vec<ClusterSetting>, new: &[ClusterSetting]) {
+    for setting in new {
+        match settings.iter_mut().find(|there| there.name == setting.name) {
+            Some(there) => there.value.clone_from(&setting.value),
+            None => settings.push(setting.clone()),
+        }
+    }
+}

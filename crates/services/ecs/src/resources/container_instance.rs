@@ -1,7 +1,7 @@
 //! Container instances.
 
 use api::ecs as wire_shapes;
-use domain::{Allocation, ContainerInstance, ContainerInstanceStatus, Ports, Resources, Task, TaskStatus};
+use domain::{Allocation, ContainerInstance, ContainerInstanceStatus, Resources, Task, TaskStatus};
 use store::rows::{TASKS_HOLDING, container_instance_key};
 use store::{Snapshot, Transaction, Versioned};
 use wire::{Call, Fault};
@@ -206,9 +206,4 @@ pub fn parse_resources(
 /// Whether the instance is listed and may be named in operations.
 pub fn is_registered(instance: &ContainerInstance) -> bool {
     instance.status != ContainerInstanceStatus::Inactive
-}
-
-/// No ports.
-pub const fn no_ports() -> Ports {
-    Ports { tcp: std::collections::BTreeSet::new(), udp: std::collections::BTreeSet::new() }
 }

@@ -13,12 +13,11 @@ pub fn is_name(text: &str) -> bool {
 
 /// An ARN of ECS in the call's account and region whose resource is of type `wanted`; its rest behind the type.
 pub fn own_arn(call: &Call, text: &str, wanted: &str) -> Result<String, Fault> {
-    let arn: Arn = text.parse().map_err(|_| invalid(format!("Invalid arn syntax: {text}")))?;
+    let arn: Arn = text.parse().map_err(|_| invalid("Invalid arn syntax."))?;
     if arn.aws_service() != "ecs" {
-        return Err(invalid(format!("Invalid arn syntax: {text}")));
+        return Err(invalid("Invalid arn syntax."));
     }
-    let (kind, rest) =
-        arn.resource_type_and_id().ok_or_else(|| invalid(format!("Invalid arn syntax: {text}")))?;
+    let (kind, rest) = arn.resource_type_and_id().ok_or_else(|| invalid("Invalid arn syntax."))?;
     if kind != wanted {
         return Err(invalid(format!("Unsupported resource type: {kind}")));
     }

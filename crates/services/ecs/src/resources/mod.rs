@@ -8,5 +8,6 @@ pub mod container_instance;
 pub mod identifier;
 pub mod page;
 pub mod tag;
+pub mod tagged;
 pub mod task;
 pub mod task_definition;

@@ -1,7 +1,6 @@
 //! Tasks.
 
 use api::ecs as wire_shapes;
-use base::Timestamp;
 use domain::{Attachment, Cluster, LaunchType, Task, TaskContainer};
 use store::rows::task_key;
 use store::{Snapshot, Versioned};
@@ -184,9 +183,4 @@ fn describe_container(task: &Task, container: &TaskContainer) -> wire_shapes::Co
         neuron_device_ids: None,
         gpu_sharing_strategy: None,
     }
-}
-
-/// The page position of a task in listings: by creation, the newest last, and the id to tell equals apart.
-pub fn position(created_at: Timestamp, id: &str) -> String {
-    format!("{:020}/{id}", created_at.as_millis().max(0))
 }

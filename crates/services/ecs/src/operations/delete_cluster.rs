@@ -1,0 +1,68 @@
+//! Deletes a cluster that has nothing in it. AWS: DeleteCluster.
+//!
+//! As at AWS the cluster is INACTIVE from then on: it can be described, is not listed, and its name can be taken again.
+
+use api::ecs::operations::DeleteCluster;
+use api::ecs::{DeleteClusterRequest, DeleteClusterResponse, faults as modelled};
+use domain::{Allocation, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceStatus, Task};
+use store::rows::{CONTAINER_INSTANCES_FARGATE, container_instance_key};
+use store::{Key, Snapshot, Transaction};
+use wire::{Call, Fault, Operation, Permission};
+
+use crate::resources::cluster;
+use crate::{Ecs, faults};
+
+impl Operation<DeleteCluster> for Ecs {
+    fn permissions(&self, call: &Call, input: &DeleteClusterRequest) -> Vec<Permission> {
+        vec![Permission::new(
+            "ecs:DeleteCluster",
+            cluster::arn_for_permission(call, input.cluster.as_deref()),
+        )]
+    }
+
+    async fn handle(&self, call: &Call, input: DeleteClusterRequest) -> Result<DeleteClusterResponse, Fault> {
+        let name = cluster::name(call, input.cluster.as_deref())?;
+
+        let update = self.store.update(|snapshot| {
+            let there = cluster::get(snapshot, &call.scope, &name)?;
+            must_be_empty(snapshot, &there)?;
+            let mut transaction = Transaction::new();
+            let next = Cluster { status: ClusterStatus::Inactive, ..Cluster::clone(&there) };
+            transaction.replace(&there, next.clone());
+            no_placements_since(snapshot, &mut transaction);
+            Ok((transaction, next))
+        });
+        let cluster = update.await.map_err(faults::of_update)?;
+
+        let described = cluster::describe(&self.store.snapshot(), &cluster, cluster::Include::ON_CHANGE)?;
+        Ok(DeleteClusterResponse { cluster: Some(described) })
+    }
+}
+
+fn must_be_empty(snapshot: &Snapshot, cluster: &Cluster) -> Result<(), Fault> {
+    let of_cluster = Key::prefix(&cluster.scope, &[&cluster.name]);
+    let registered = |instance: &ContainerInstance| {
+        matches!(instance.status, ContainerInstanceStatus::Active | ContainerInstanceStatus::Draining)
+    };
+    if snapshot.scan::<ContainerInstance>(of_cluster.clone(), None).any(|instance| registered(&instance)) {
+        return Err(modelled::cluster_contains_container_instances_exception(
+            "The Cluster cannot be deleted while Container Instances are active or draining.",
+        ));
+    }
+    if snapshot.scan::<Task>(of_cluster, None).any(|task| task.last_status.holds_resources()) {
+        return Err(modelled::cluster_contains_tasks_exception(
+            "The Cluster cannot be deleted while Tasks are active.",
+        ));
+    }
+    Ok(())
+}
+
+/// A Fargate task that is placed while the cluster goes raises its machine's counter: then the deletion starts over.
+/// (A container instance that registers meanwhile writes the cluster's row, with the same effect.)
+fn no_placements_since(snapshot: &Snapshot, transaction: &mut Transaction) {
+    for machine in snapshot.index::<ContainerInstance>(CONTAINER_INSTANCES_FARGATE, &[], None) {
+        let key = container_instance_key(&machine.scope, &machine.cluster, &machine.id);
+        let allocation = snapshot.get::<Allocation>(&key).map(|row| row.revision);
+        transaction.require_revision::<Allocation>(&key, allocation);
+    }
+}

@@ -1,0 +1,85 @@
+//! Deregisters a container instance. AWS: DeregisterContainerInstance.
+//!
+//! Differs from AWS: with `force`, tasks on it are shown STOPPED at once; their containers go when the agent is told that
+//! the tasks are none of its own, or with the machine.
+
+use api::ecs::operations::DeregisterContainerInstance;
+use api::ecs::{DeregisterContainerInstanceRequest, DeregisterContainerInstanceResponse};
+use base::Arn;
+use domain::{ContainerInstance, ContainerInstanceStatus, OutboxMessage, StopCode};
+use scheduler::task_lifecycle::lost;
+use store::{Key, Prefix, Row, Snapshot, Transaction};
+use wire::{Call, Fault, Operation, Permission};
+
+use crate::resources::{cluster, container_instance};
+use crate::{Ecs, faults};
+
+/// INACTIVE container instances that a cluster remembers. Ours.
+const INACTIVE_INSTANCES: usize = 100;
+
+impl Operation<DeregisterContainerInstance> for Ecs {
+    fn permissions(&self, call: &Call, input: &DeregisterContainerInstanceRequest) -> Vec<Permission> {
+        let cluster = cluster::arn_for_permission(call, input.cluster.as_deref());
+        vec![Permission::new("ecs:DeregisterContainerInstance", cluster)]
+    }
+
+    async fn handle(
+        &self,
+        call: &Call,
+        input: DeregisterContainerInstanceRequest,
+    ) -> Result<DeregisterContainerInstanceResponse, Fault> {
+        let name = cluster::name(call, input.cluster.as_deref())?;
+        let id =
+            container_instance::id(call, &name, input.container_instance.as_deref().unwrap_or_default())?;
+        let force = input.force.unwrap_or(false);
+
+        let update = self.store.update(|snapshot| {
+            cluster::get(snapshot, &call.scope, &name)?;
+            let there = container_instance::get(snapshot, call, &name, &id)
+                .filter(|instance| container_instance::is_registered(instance))
+                .ok_or_else(|| faults::invalid("Referenced container instance not found."))?;
+            let tasks = container_instance::tasks(snapshot, &there);
+            if !tasks.is_empty() && !force {
+                return Err(faults::invalid("Found running tasks on the instance."));
+            }
+            let mut transaction = Transaction::new();
+            for task in &tasks {
+                let reason = format!("Container instance {} was deregistered.", there.ec2_instance_id);
+                let outcome = lost(task, StopCode::InfrastructureHealth, &reason, call.now);
+                if outcome.changed {
+                    transaction.replace(task, outcome.task);
+                }
+            }
+            let mut next = ContainerInstance::clone(&there);
+            next.status = ContainerInstanceStatus::Inactive;
+            next.agent_connected = false;
+            next.version = next.version.saturating_add(1);
+            transaction.replace(&there, next.clone());
+            container_instance::touch_allocation(snapshot, &mut transaction, &next);
+            withdraw_orders(snapshot, &mut transaction, &next.arn());
+            forget(snapshot, &mut transaction, &next);
+            Ok((transaction, next))
+        });
+        let instance = update.await.map_err(faults::of_update)?;
+
+        let described = container_instance::describe(&self.store.snapshot(), &instance, true, false);
+        Ok(DeregisterContainerInstanceResponse { container_instance: Some(described) })
+    }
+}
+
+fn withdraw_orders(snapshot: &Snapshot, transaction: &mut Transaction, instance: &Arn) {
+    for order in snapshot.scan::<OutboxMessage>(Prefix::global(&[&instance.to_string()]), None) {
+        transaction.delete::<OutboxMessage>(&order.key());
+    }
+}
+
+fn forget(snapshot: &Snapshot, transaction: &mut Transaction, instance: &ContainerInstance) {
+    let inactive: Vec<_> = snapshot
+        .scan::<ContainerInstance>(Key::prefix(&instance.scope, &[&instance.cluster]), None)
+        .filter(|there| !container_instance::is_registered(there) && there.id != instance.id)
+        .collect();
+    for there in inactive.iter().take(inactive.len().saturating_sub(INACTIVE_INSTANCES - 1)) {
+        transaction.delete::<ContainerInstance>(&there.key());
+        transaction.delete::<domain::Allocation>(&there.key());
+    }
+}

@@ -1,0 +1,89 @@
+//! Starts a task on each of the container instances named. AWS: StartTask.
+//!
+//! Differs from AWS: see [`crate::launch`]. An instance that is named twice is refused.
+
+use std::collections::BTreeSet;
+
+use api::ecs::operations::StartTask;
+use api::ecs::{RunTaskRequest, StartTaskRequest, StartTaskResponse};
+use base::Arn;
+use wire::{Call, Fault, Operation, Permission};
+
+use crate::resources::{cluster, container_instance, task, task_definition};
+use crate::{Ecs, faults, launch};
+
+/// Container instances in one call. Source: StartTask, `containerInstances`.
+const INSTANCES: usize = 10;
+
+impl Operation<StartTask> for Ecs {
+    fn permissions(&self, call: &Call, input: &StartTaskRequest) -> Vec<Permission> {
+        let definition = task_definition::arn_for_permission(
+            &self.store.snapshot(),
+            call,
+            input.task_definition.as_deref(),
+        );
+        let cluster = cluster::arn_for_permission(call, input.cluster.as_deref());
+        let mut permissions = vec![Permission::new("ecs:StartTask", definition).when("ecs:cluster", cluster)];
+        if let Some(overrides) = &input.overrides {
+            let roles = [&overrides.task_role_arn, &overrides.execution_role_arn];
+            permissions.extend(roles.into_iter().flatten().map(|role| Permission::new("iam:PassRole", role)));
+        }
+        permissions
+    }
+
+    async fn handle(&self, call: &Call, input: StartTaskRequest) -> Result<StartTaskResponse, Fault> {
+        let name = cluster::name(call, input.cluster.as_deref())?;
+        let given = input.container_instances.clone().unwrap_or_default();
+        if given.is_empty() {
+            return Err(faults::invalid("Container instances cannot be empty."));
+        }
+        if given.len() > INSTANCES {
+            return Err(faults::invalid(format!(
+                "Container instances cannot have more than {INSTANCES} elements."
+            )));
+        }
+        let ids = given
+            .iter()
+            .map(|text| container_instance::id(call, &name, text))
+            .collect::<Result<Vec<_>, _>>()?;
+        if ids.iter().collect::<BTreeSet<_>>().len() < ids.len() {
+            return Err(faults::invalid("Container instances cannot be named more than once."));
+        }
+        let request = as_run_task(input);
+
+        let update = self.store.update(|snapshot| {
+            let launch = launch::check(snapshot, call, &request)?;
+            let instances = ids.iter().map(|id| {
+                let arn = Arn::new("ecs", &call.scope, format!("container-instance/{name}/{id}")).to_string();
+                (arn, container_instance::get(snapshot, call, &name, id))
+            });
+            let placed =
+                launch::on_instances(snapshot, call, self.ids.as_ref(), &launch, instances.collect())?;
+            Ok((placed.transaction, (placed.tasks, placed.failures)))
+        });
+        let (tasks, failures) = update.await.map_err(faults::of_update)?;
+
+        let tasks = tasks.iter().map(|started| task::describe(started, true)).collect::<Result<_, _>>()?;
+        Ok(StartTaskResponse { tasks: Some(tasks), failures: Some(failures) })
+    }
+}
+
+/// The same wish as a RunTask without placement: what is checked is alike.
+fn as_run_task(input: StartTaskRequest) -> RunTaskRequest {
+    RunTaskRequest {
+        cluster: input.cluster,
+        enable_ecs_managed_tags: input.enable_ecs_managed_tags,
+        enable_execute_command: input.enable_execute_command,
+        group: input.group,
+        launch_type: Some("EC2".to_owned()),
+        network_configuration: input.network_configuration,
+        overrides: input.overrides,
+        propagate_tags: input.propagate_tags,
+        reference_id: input.reference_id,
+        started_by: input.started_by,
+        tags: input.tags,
+        task_definition: input.task_definition,
+        volume_configurations: input.volume_configurations,
+        ..RunTaskRequest::default()
+    }
+}

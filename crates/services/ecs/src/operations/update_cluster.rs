@@ -1,0 +1,48 @@
+//! Changes settings and configuration of a cluster. AWS: UpdateCluster.
+//!
+//! Differs from AWS: `serviceConnectDefaults` and what needs AWS KMS or ECS Exec is refused by name.
+
+use api::ecs::operations::UpdateCluster;
+use api::ecs::{UpdateClusterRequest, UpdateClusterResponse};
+use domain::Cluster;
+use store::Transaction;
+use wire::{Call, Fault, Operation, Permission};
+
+use crate::resources::cluster;
+use crate::{Ecs, faults, launch};
+
+impl Operation<UpdateCluster> for Ecs {
+    fn permissions(&self, call: &Call, input: &UpdateClusterRequest) -> Vec<Permission> {
+        vec![Permission::new(
+            "ecs:UpdateCluster",
+            cluster::arn_for_permission(call, input.cluster.as_deref()),
+        )]
+    }
+
+    async fn handle(&self, call: &Call, input: UpdateClusterRequest) -> Result<UpdateClusterResponse, Fault> {
+        let name = cluster::name(call, input.cluster.as_deref())?;
+        let settings = input.settings.map(cluster::parse_settings).transpose()?;
+        let configuration = input.configuration.as_ref().map(cluster::parse_configuration).transpose()?;
+        if input.service_connect_defaults.is_some() {
+            return Err(launch::unsupported("serviceConnectDefaults"));
+        }
+
+        let update = self.store.update(|snapshot| {
+            let there = cluster::get(snapshot, &call.scope, &name)?;
+            let mut next = Cluster::clone(&there);
+            if let Some(settings) = &settings {
+                cluster::merge_settings(&mut next.settings, settings);
+            }
+            if configuration.is_some() {
+                next.configuration_document.clone_from(&configuration);
+            }
+            let mut transaction = Transaction::new();
+            transaction.replace(&there, next.clone());
+            Ok((transaction, next))
+        });
+        let cluster = update.await.map_err(faults::of_update)?;
+
+        let described = cluster::describe(&self.store.snapshot(), &cluster, cluster::Include::ON_CHANGE)?;
+        Ok(UpdateClusterResponse { cluster: Some(described) })
+    }
+}

@@ -1,0 +1,98 @@
+//! Sets container instances ACTIVE or DRAINING. AWS: UpdateContainerInstancesState. Differs from AWS: nothing known.
+
+use api::ecs::operations::UpdateContainerInstancesState;
+use api::ecs::{Failure, UpdateContainerInstancesStateRequest, UpdateContainerInstancesStateResponse};
+use base::Arn;
+use domain::{ContainerInstance, ContainerInstanceStatus};
+use store::Transaction;
+use wire::{Call, Fault, Operation, Permission};
+
+use crate::resources::{cluster, container_instance};
+use crate::{Ecs, faults};
+
+/// Container instances in one call. Source: UpdateContainerInstancesState.
+const INSTANCES: usize = 10;
+
+impl Operation<UpdateContainerInstancesState> for Ecs {
+    fn permissions(&self, call: &Call, input: &UpdateContainerInstancesStateRequest) -> Vec<Permission> {
+        let cluster = cluster::arn_for_permission(call, input.cluster.as_deref());
+        let permission = Permission::new("ecs:UpdateContainerInstancesState", "*");
+        vec![permission.when("ecs:cluster", cluster)]
+    }
+
+    async fn handle(
+        &self,
+        call: &Call,
+        input: UpdateContainerInstancesStateRequest,
+    ) -> Result<UpdateContainerInstancesStateResponse, Fault> {
+        let name = cluster::name(call, input.cluster.as_deref())?;
+        let status = match input.status.as_deref() {
+            Some("ACTIVE") => ContainerInstanceStatus::Active,
+            Some("DRAINING") => ContainerInstanceStatus::Draining,
+            other => {
+                let word = other.unwrap_or_default();
+                return Err(faults::invalid(format!(
+                    "Container instance status must be ACTIVE or DRAINING, but was {word}."
+                )));
+            }
+        };
+        let given = input.container_instances.unwrap_or_default();
+        if given.is_empty() {
+            return Err(faults::invalid("Container instances cannot be empty."));
+        }
+        if given.len() > INSTANCES {
+            return Err(faults::invalid(format!(
+                "Container instances cannot have more than {INSTANCES} elements."
+            )));
+        }
+        let mut ids = Vec::new();
+        for text in &given {
+            let id = container_instance::id(call, &name, text)?;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+
+        let update = self.store.update(|snapshot| {
+            cluster::get(snapshot, &call.scope, &name)?;
+            let (mut changed, mut failures) = (Vec::new(), Vec::new());
+            let mut transaction = Transaction::new();
+            for id in &ids {
+                let there = container_instance::get(snapshot, call, &name, id);
+                let reason = match there {
+                    None => "MISSING",
+                    Some(there) if !container_instance::is_registered(&there) => "INACTIVE",
+                    Some(there) => {
+                        let mut next = ContainerInstance::clone(&there);
+                        if next.status != status {
+                            next.status = status;
+                            next.version = next.version.saturating_add(1);
+                            transaction.replace(&there, next.clone());
+                            container_instance::touch_allocation(snapshot, &mut transaction, &next);
+                        }
+                        changed.push(next);
+                        continue;
+                    }
+                };
+                let arn = Arn::new("ecs", &call.scope, format!("container-instance/{name}/{id}"));
+                failures.push(Failure {
+                    arn: Some(arn.to_string()),
+                    reason: Some(reason.to_owned()),
+                    detail: None,
+                });
+            }
+            Ok((transaction, (changed, failures)))
+        });
+        let (changed, failures) = update.await.map_err(faults::of_update)?;
+
+        let snapshot = self.store.snapshot();
+        let described = changed
+            .iter()
+            .map(|instance| container_instance::describe(&snapshot, instance, false, false))
+            .collect();
+        Ok(UpdateContainerInstancesStateResponse {
+            container_instances: Some(described),
+            failures: Some(failures),
+        })
+    }
+}
