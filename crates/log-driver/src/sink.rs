@@ -52,6 +52,35 @@ pub enum SinkError {
     },
 }
 
+impl SinkError {
+    /// What an error answer of the service means to the driver, by AWS's code and the HTTP status.
+    pub fn of_answer(code: &str, message: &str, status: u16) -> Self {
+        // Codes may come with a namespace in front.
+        let code = code.rsplit('#').next().unwrap_or_default();
+        // Those that are 4xx and yet may work later. Source: the SDKs' retry rules; keys that are not known any more are
+        // renewed by the agent.
+        const LATER: [&str; 9] = [
+            "ThrottlingException",
+            "Throttling",
+            "TooManyRequestsException",
+            "LimitExceededException",
+            "OperationAbortedException",
+            "RequestTimeTooSkewed",
+            "ExpiredTokenException",
+            "InvalidSignatureException",
+            "UnrecognizedClientException",
+        ];
+        match code {
+            "ResourceNotFoundException" => Self::ResourceNotFound(message.to_owned()),
+            "ResourceAlreadyExistsException" => Self::ResourceAlreadyExists(message.to_owned()),
+            _ if status >= 500 || status == 429 || LATER.contains(&code) => {
+                Self::Away(format!("{code}: {message}"))
+            }
+            _ => Self::Refused { code: code.to_owned(), message: message.to_owned() },
+        }
+    }
+}
+
 /// The three calls that the driver makes.
 pub trait LogSink: Send + Sync + 'static {
     /// PutLogEvents. The events are within the limits of one put and in order of time.
@@ -64,4 +93,25 @@ pub trait LogSink: Send + Sync + 'static {
     fn create_log_group<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SinkError>>;
     /// CreateLogStream for the target's group and stream.
     fn create_log_stream<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), SinkError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_apart() {
+        let of = |code, status| SinkError::of_answer(code, "m", status);
+        assert_eq!(
+            of("com.amazonaws.logs#ResourceNotFoundException", 400),
+            SinkError::ResourceNotFound("m".into())
+        );
+        assert_eq!(of("ResourceAlreadyExistsException", 400), SinkError::ResourceAlreadyExists("m".into()));
+        for (code, status) in
+            [("ThrottlingException", 400), ("ServiceUnavailableException", 503), ("", 502), ("X", 429)]
+        {
+            assert!(matches!(of(code, status), SinkError::Away(_)), "{code}");
+        }
+        assert!(matches!(of("InvalidParameterException", 400), SinkError::Refused { .. }));
+    }
 }

@@ -16,10 +16,13 @@ use std::sync::{Arc, Mutex};
 
 use base::Ids;
 use store::Store;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use wire::{Fault, ServiceTable};
 
 use storage::{EventStore, StreamId, Sync};
+
+/// Calls that read or write events at one time; the others wait their turn. Each holds up to three pages of memory.
+const CALLS_AT_ONCE: usize = 32;
 
 /// The service `logs`.
 pub struct Logs {
@@ -28,6 +31,7 @@ pub struct Logs {
     ids: Arc<dyn Ids>,
     deleted: Mutex<Vec<Deleted>>,
     sweep: Notify,
+    turns: Semaphore,
 }
 
 /// What was deleted by a commit and is still to be cleared away. After a crash it is found again by its missing row.
@@ -41,7 +45,8 @@ impl Logs {
     /// The service over `store`, with its events under `directory` (`<data-dir>/logs`).
     pub fn open(store: Store, directory: &Path, sync: Sync, ids: Arc<dyn Ids>) -> io::Result<Arc<Self>> {
         let events = Arc::new(EventStore::open(directory, sync)?);
-        Ok(Arc::new(Self { store, events, ids, deleted: Mutex::default(), sweep: Notify::new() }))
+        let turns = Semaphore::new(CALLS_AT_ONCE);
+        Ok(Arc::new(Self { store, events, ids, deleted: Mutex::default(), sweep: Notify::new(), turns }))
     }
 
     /// The table for the gateway.
@@ -54,6 +59,7 @@ impl Logs {
         &self,
         work: impl FnOnce(&EventStore) -> T + Send + 'static,
     ) -> Result<T, Fault> {
+        let _turn = self.turns.acquire().await.map_err(faults::internal)?;
         let events = Arc::clone(&self.events);
         tokio::task::spawn_blocking(move || work(&events)).await.map_err(faults::internal)
     }

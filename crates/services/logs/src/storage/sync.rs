@@ -1,6 +1,6 @@
 //! Brings written events to the disk, a bounded time after they were acknowledged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -15,7 +15,7 @@ struct Dirty {
     /// By descriptor, so that a file stands here once.
     files: HashMap<i32, Arc<File>>,
     /// Directories in which files were made.
-    directories: Vec<PathBuf>,
+    directories: BTreeSet<PathBuf>,
     stop: bool,
 }
 
@@ -60,7 +60,7 @@ impl Syncer {
 
     /// Files were made or removed in `directory`.
     pub(crate) fn directory(&self, directory: PathBuf) {
-        self.shared.dirty.lock().unwrap_or_else(PoisonError::into_inner).directories.push(directory);
+        self.shared.dirty.lock().unwrap_or_else(PoisonError::into_inner).directories.insert(directory);
     }
 
     /// Syncs what is dirty now.
