@@ -197,6 +197,21 @@ pub async fn ensure_default_vpc(
     })
 }
 
+/// Puts every VPC, with its subnets and security groups, into `transaction`: for a reset, which keeps the networks that
+/// are set up on the machine. Network interfaces go.
+pub fn keep_networks(snapshot: &Snapshot, transaction: &mut Transaction) {
+    fn keep<R: Row>(snapshot: &Snapshot, transaction: &mut Transaction) {
+        for row in snapshot.scan::<R>(Prefix::everything(), None) {
+            transaction.put_shared(row.value);
+        }
+    }
+    keep::<Vpc>(snapshot, transaction);
+    keep::<DefaultVpcOf>(snapshot, transaction);
+    keep::<VpcCidrUse>(snapshot, transaction);
+    keep::<Subnet>(snapshot, transaction);
+    keep::<SecurityGroup>(snapshot, transaction);
+}
+
 fn free_network(snapshot: &Snapshot, networks: &[Ipv4Cidr]) -> Option<Ipv4Cidr> {
     let taken: Vec<Ipv4Cidr> =
         snapshot.scan::<VpcCidrUse>(Prefix::everything(), None).map(|used| used.cidr).collect();
