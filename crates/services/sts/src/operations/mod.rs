@@ -1,0 +1,3 @@
+//! One operation, one file.
+
+mod get_caller_identity;
