@@ -2,7 +2,7 @@
 
 use log_spool::{Position, Record, Stream};
 
-use crate::{EVENT_BYTES_MAXIMUM, LogEvent, MultilinePattern};
+use crate::{EVENT_BYTES_MAXIMUM, EVENT_JSON_BYTES_MAXIMUM, LogEvent, MultilinePattern};
 
 /// Bytes gathered and not complete yet.
 #[derive(Debug)]
@@ -116,10 +116,34 @@ impl Assembler {
         let text = String::from_utf8_lossy(bytes);
         let mut rest = &*text;
         while !rest.is_empty() {
-            let (head, tail) = rest.split_at(rest.floor_char_boundary(EVENT_BYTES_MAXIMUM));
+            let (head, tail) = rest.split_at(event_length(rest));
             self.ready.push(LogEvent { timestamp, message: head.to_owned() });
             rest = tail;
         }
+    }
+}
+
+/// How much of `text` one event takes: as much as is allowed, and as fits a request once it is JSON.
+fn event_length(text: &str) -> usize {
+    let length = text.floor_char_boundary(EVENT_BYTES_MAXIMUM);
+    // Six bytes for one is the worst that JSON makes of a character.
+    if length * 6 <= EVENT_JSON_BYTES_MAXIMUM {
+        return length;
+    }
+    let mut json_bytes = 0;
+    let fits = text.as_bytes().iter().take(length).take_while(|byte| {
+        json_bytes += json_bytes_of(**byte);
+        json_bytes <= EVENT_JSON_BYTES_MAXIMUM
+    });
+    text.floor_char_boundary(fits.count())
+}
+
+/// Bytes that `byte`, of a text in UTF-8, has in JSON.
+pub(crate) fn json_bytes_of(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        0..0x20 | 0x7f => 6,
+        _ => 1,
     }
 }
 
@@ -196,6 +220,19 @@ mod tests {
         assert!(messages.iter().all(|message| message.len() <= EVENT_BYTES_MAXIMUM));
         assert!(!messages.concat().contains('\u{fffd}'));
         assert_eq!(messages.concat().len(), 9 * (1 + piece.len()));
+    }
+
+    #[test]
+    fn a_line_that_json_blows_up_is_split_to_fit_a_request() {
+        let mut assembler = Assembler::new(None, Position(0));
+        for end in 1..=8 {
+            assembler.push(record(Stream::Stdout, end < 8, 1, &vec![1; 128 * 1024], end));
+        }
+        let messages = messages(&mut assembler);
+        assert_eq!(messages.iter().map(String::len).sum::<usize>(), 1024 * 1024);
+        for message in messages {
+            assert!(message.bytes().map(json_bytes_of).sum::<usize>() <= EVENT_JSON_BYTES_MAXIMUM);
+        }
     }
 
     proptest! {

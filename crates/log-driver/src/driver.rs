@@ -14,10 +14,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::assemble::Assembler;
+use crate::assemble::{Assembler, json_bytes_of};
 use crate::{
-    AwsLogsOptions, EVENT_OVERHEAD_BYTES, LogEvent, LogSink, PUT_BYTES_MAXIMUM, PUT_EVENTS_MAXIMUM,
-    PUT_SPAN_MILLISECONDS, SinkError, Target,
+    AwsLogsOptions, EVENT_JSON_OVERHEAD_BYTES, EVENT_OVERHEAD_BYTES, LogEvent, LogSink, PUT_BYTES_MAXIMUM,
+    PUT_EVENTS_MAXIMUM, PUT_JSON_BYTES_MAXIMUM, PUT_SPAN_MILLISECONDS, SinkError, Target,
 };
 
 /// Containers whose batches are in memory at one time; the others wait their turn, their lines in the spools.
@@ -353,10 +353,13 @@ fn batches(events: &[LogEvent], events_per_put: usize) -> impl Iterator<Item = &
     let mut rest = events;
     std::iter::from_fn(move || {
         let first = rest.first()?.timestamp;
-        let mut bytes = 0;
+        let (mut bytes, mut json_bytes) = (0, 0);
         let within = rest.iter().take(events_per_put.clamp(1, PUT_EVENTS_MAXIMUM)).take_while(|event| {
             bytes += event.message.len() + EVENT_OVERHEAD_BYTES;
-            bytes <= PUT_BYTES_MAXIMUM && event.timestamp.saturating_sub(first) <= PUT_SPAN_MILLISECONDS
+            json_bytes += event.message.bytes().map(json_bytes_of).sum::<usize>() + EVENT_JSON_OVERHEAD_BYTES;
+            bytes <= PUT_BYTES_MAXIMUM
+                && json_bytes <= PUT_JSON_BYTES_MAXIMUM
+                && event.timestamp.saturating_sub(first) <= PUT_SPAN_MILLISECONDS
         });
         let count = within.count().max(1);
         let (batch, behind) = rest.split_at(count);
@@ -382,6 +385,8 @@ mod tests {
         let large =
             vec![event(0, EVENT_BYTES_MAXIMUM), event(0, 1), event(0, 1_048_576 - 27 - 26), event(0, 1)];
         assert_eq!(counts(&large, 10_000), [1, 2, 1]);
+        let controls = vec![LogEvent { timestamp: 0, message: "\u{1}".repeat(100_000) }; 12];
+        assert_eq!(counts(&controls, 10_000), [5, 5, 2], "six bytes each in JSON");
         let day = PUT_SPAN_MILLISECONDS;
         assert_eq!(counts(&[event(0, 1), event(day, 1), event(day + 1, 1)], 10), [2, 1]);
         assert!(counts(&[], 10).is_empty());

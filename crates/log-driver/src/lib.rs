@@ -34,3 +34,10 @@ pub const EVENT_BYTES_MAXIMUM: usize = PUT_BYTES_MAXIMUM - EVENT_OVERHEAD_BYTES;
 pub const PUT_EVENTS_MAXIMUM: usize = 10_000;
 /// Milliseconds between the first and the last event of one put. Source: PutLogEvents (24 hours).
 pub const PUT_SPAN_MILLISECONDS: i64 = 24 * 3600 * 1000;
+/// Bytes of one put once it is JSON, with [`EVENT_JSON_OVERHEAD_BYTES`] for each event. Ours: our own service takes bodies of
+/// 4 MiB, and control characters take six bytes each.
+pub const PUT_JSON_BYTES_MAXIMUM: usize = 3 * 1024 * 1024;
+/// Bytes of an event in JSON beyond its message: braces, member names and the timestamp.
+pub const EVENT_JSON_OVERHEAD_BYTES: usize = 64;
+/// Bytes of one event's message once it is JSON; what is longer is split.
+pub const EVENT_JSON_BYTES_MAXIMUM: usize = PUT_JSON_BYTES_MAXIMUM - EVENT_JSON_OVERHEAD_BYTES;

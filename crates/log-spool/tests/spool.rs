@@ -217,7 +217,7 @@ fn garbage_in_a_segment_is_skipped_with_the_rest_of_it() {
     let _ = append(&mut writer, "good");
     drop(writer);
     let mut file = OpenOptions::new().append(true).open(newest_segment(directory.path())).unwrap();
-    file.write_all(&[0xff; 70_000]).unwrap();
+    file.write_all(&vec![0xff; 70_000]).unwrap();
     let mut writer = Writer::open(directory.path(), Options::default()).unwrap();
     let _ = append(&mut writer, "better");
     drop(writer);

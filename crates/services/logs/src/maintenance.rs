@@ -41,7 +41,7 @@ impl Logs {
     }
 
     /// Empties the service: events; the rows are the store's, see `Store::clear`.
-    pub async fn reset(&self) -> Result<(), Fault> {
+    pub async fn clear(&self) -> Result<(), Fault> {
         self.deleted.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.blocking(EventStore::clear).await?.map_err(faults::internal)
     }
