@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base::{Clock, Ids};
 use bytes::Bytes;
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -72,6 +73,7 @@ impl Default for RetryPolicy {
 #[derive(Clone)]
 pub struct Client {
     config: ClientConfig,
+    headers: Vec<(HeaderName, HeaderValue)>,
     http: HttpClient<HttpConnector, Full<Bytes>>,
 }
 
@@ -86,7 +88,7 @@ impl Client {
             .pool_timer(hyper_util::rt::TokioTimer::new())
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAXIMUM)
             .build(connector);
-        Self { config, http }
+        Self { config, headers: Vec::new(), http }
     }
 
     /// The same client (and connections) signing for another region.
@@ -100,6 +102,13 @@ impl Client {
     pub fn with_endpoint(&self, endpoint: Uri) -> Self {
         let mut client = self.clone();
         client.config.endpoint = endpoint;
+        client
+    }
+
+    /// The same client (and connections) sending one more header with each call, such as `x-amzn-logs-format`.
+    pub fn with_header(&self, name: HeaderName, value: HeaderValue) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name, value));
         client
     }
 
@@ -173,7 +182,7 @@ impl Client {
             .ok_or_else(|| ClientError::Request("the endpoint has no host".to_owned()))?
             .clone();
         let target = format!("{}.{}", schema.service.target_prefix, schema.name);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(self.config.endpoint.clone())
             .header(header::HOST, authority.as_str())
@@ -182,6 +191,7 @@ impl Client {
             .header("x-amz-target", target)
             .body(())
             .map_err(|error| ClientError::Request(error.to_string()))?;
+        request.headers_mut().extend(self.headers.iter().cloned());
         let request = signing::sign(request, body.as_bytes(), schema.service.name, &self.config);
         Ok(request.map(|()| Full::new(Bytes::from(body))))
     }

@@ -1,0 +1,164 @@
+//! [`Agent`]: everything put together, started and stopped.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use client::{Client, ClientConfig};
+use engine::Engine;
+use image::ImageStore;
+use network::Network;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::config::AgentConfig;
+use crate::images::Images;
+use crate::logs::Logs;
+use crate::registration::{self, RegistrationError};
+use crate::reporting::SUBMISSIONS_AT_ONCE;
+use crate::seams::{ContainerEngine, ImageSource, TaskNetworking};
+use crate::session::acs::{AcsSession, SessionEnd};
+use crate::state::{StateDirectory, StateError};
+use crate::task_engine::volumes::Volumes;
+use crate::task_engine::{Shared, TaskEngine};
+
+/// Why an agent could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Log spools cannot be watched.
+    #[error("the log driver cannot be started")]
+    Logs(#[source] std::io::Error),
+    /// The node cannot join.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+}
+
+/// What happens to tasks when the agent is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownMode {
+    /// They run on, and are taken up by the next agent with the same data directory.
+    LeaveTasksRunning,
+    /// They are stopped, and nothing of them is left.
+    StopAndCleanEverything,
+}
+
+/// A node.
+pub struct Agent;
+
+impl Agent {
+    /// Takes up the tasks of an earlier agent with this data directory, joins the cluster and stays connected. Returns once the node is
+    /// registered; the connection comes a moment later (see [`AgentHandle::connected`]).
+    pub async fn start(
+        config: AgentConfig,
+        engine: Arc<Engine>,
+        network: Arc<Network>,
+        images: Arc<ImageStore>,
+    ) -> Result<AgentHandle, AgentError> {
+        Self::start_with(config, engine, network, images).await
+    }
+
+    /// [`Agent::start`] with anything that can stand for engine, network and images.
+    pub async fn start_with(
+        config: AgentConfig,
+        engine: Arc<dyn ContainerEngine>,
+        network: Arc<dyn TaskNetworking>,
+        images: Arc<dyn ImageSource>,
+    ) -> Result<AgentHandle, AgentError> {
+        let state = StateDirectory::open(&config.data_dir)?;
+        let client = Client::new(ClientConfig {
+            endpoint: config.endpoint.clone(),
+            region: config.region.clone(),
+            credentials: Arc::clone(&config.credentials),
+            clock: Arc::clone(&config.clock),
+            ids: Arc::clone(&config.ids),
+        });
+        let shared = Arc::new(Shared {
+            images: Images::new(
+                images,
+                config.image_pull_behavior,
+                config.image_pull_timeout,
+                config.data_dir.join("agent").join("pulled-images.json"),
+            ),
+            logs: Logs::new(&config.data_dir, client.clone()).map_err(AgentError::Logs)?,
+            volumes: Volumes::new(&config.data_dir),
+            engine,
+            network,
+            state,
+            client,
+            submissions: Semaphore::new(SUBMISSIONS_AT_ONCE),
+            health_changed: Notify::new(),
+            config,
+        });
+        let tasks = TaskEngine::new(Arc::clone(&shared));
+        tasks.adopt().await?;
+        let instance = registration::register(&shared.config, &shared.client, &shared.state).await?;
+        let connected = watch::Sender::new(false);
+        let sessions = tokio::spawn(stay_connected(tasks.clone(), instance, connected.clone()));
+        Ok(AgentHandle { tasks, connected, sessions: Arc::new(Mutex::new(Some(sessions))) })
+    }
+}
+
+/// Keeps the sessions, and registers again whenever the control plane has forgotten this node.
+async fn stay_connected(tasks: TaskEngine, mut instance: String, connected: watch::Sender<bool>) {
+    loop {
+        let session = AcsSession::new(tasks.clone(), instance.clone(), connected.clone());
+        match session.run().await {
+            SessionEnd::Deregistered => {}
+        }
+        let shared = tasks.shared();
+        instance = loop {
+            match registration::register(&shared.config, &shared.client, &shared.state).await {
+                Ok(instance) => break instance,
+                Err(error) => {
+                    tracing::error!(error = crate::words(&error), "joining again failed");
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                }
+            }
+        };
+    }
+}
+
+/// A started agent. Cheap to clone. Dropping it stops nothing.
+#[derive(Clone)]
+pub struct AgentHandle {
+    tasks: TaskEngine,
+    connected: watch::Sender<bool>,
+    sessions: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl AgentHandle {
+    /// Waits until the agent is connected to its control plane.
+    pub async fn connected(&self) {
+        let mut connected = self.connected.subscribe();
+        let _ = connected.wait_for(|connected| *connected).await;
+    }
+
+    /// ARN of this node.
+    pub fn container_instance_arn(&self) -> Option<String> {
+        self.tasks.shared().state.identity().container_instance_arn
+    }
+
+    /// Kills every task, volumes and all, without telling the control plane: for a reset, which forgets them there too.
+    pub async fn stop_all_tasks(&self) {
+        self.tasks.destroy_all().await;
+    }
+
+    /// Ends the agent.
+    pub async fn shutdown(&self, mode: ShutdownMode) {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sessions) = sessions {
+            sessions.abort();
+            let _ = sessions.await;
+        }
+        self.connected.send_replace(false);
+        match mode {
+            ShutdownMode::LeaveTasksRunning => self.tasks.let_go(),
+            ShutdownMode::StopAndCleanEverything => {
+                self.tasks.destroy_all().await;
+                self.tasks.let_go();
+            }
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The ACS web socket: orders come, are carried out, and are acknowledged once they are on disk.
+//!
+//! Orders are handled one after the other in the read loop: what came first is done first. Nothing in here waits for a task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_protocol::acs::{
+    AckRequest, AgentMessage, AttachNetworkInterfacesMessage, HeartbeatAckRequest,
+    IamRoleCredentialsAckRequest, IamRoleCredentialsMessage, NackRequest, ServerMessage, TaskIdentifier,
+    TaskManifestMessage, TaskStopVerificationAck, TaskStopVerificationMessage, UpdateMessage,
+};
+use agent_protocol::payload::{DesiredStatus, PayloadMessage, RoleType, Task};
+use agent_protocol::query::AcsQuery;
+use client::websocket::{ConnectError, Socket};
+use client::{Backoff, ClientError};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::{CONNECTION_LIFE, INACTIVITY, WRITE_TIMEOUT, discover, jittered, socket_url};
+use crate::registration::{AGENT_VERSION, RUNTIME_VERSION};
+use crate::reporting;
+use crate::task_engine::TaskEngine;
+use crate::task_engine::record::Desired;
+
+/// A connection that lasted this long was a good one: the next failure begins with the shortest wait again.
+const STABLE: Duration = Duration::from_mins(1);
+
+/// The ACS session of a node.
+pub struct AcsSession {
+    tasks: TaskEngine,
+    instance: String,
+    /// True from connect to disconnect.
+    connected: watch::Sender<bool>,
+    send_credentials: bool,
+    /// The last manifest, whose acknowledgment to stop tasks is honoured once.
+    manifest: Option<String>,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum Ended {
+    /// In order, or by a broken connection: again at once.
+    Closed(String),
+    /// Something is wrong: again after a while.
+    Failed(String),
+    /// The control plane does not know this instance (any more).
+    Inactive(String),
+}
+
+/// Why the session ended.
+#[derive(Debug)]
+pub enum SessionEnd {
+    /// This node must register again.
+    Deregistered,
+}
+
+impl AcsSession {
+    /// The session of the container instance `instance`.
+    pub fn new(tasks: TaskEngine, instance: String, connected: watch::Sender<bool>) -> Self {
+        Self { tasks, instance, connected, send_credentials: true, manifest: None }
+    }
+
+    /// Connects, again and again, until the control plane says that this instance is gone.
+    pub async fn run(mut self) -> SessionEnd {
+        let ids = Arc::clone(&self.tasks.shared().config.ids);
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_mins(2), 1.5);
+        loop {
+            let began = Instant::now();
+            let ended = self.connection().await;
+            let was_connected = self.connected.send_replace(false);
+            if began.elapsed() >= STABLE {
+                backoff.reset();
+            }
+            match ended {
+                // Two refusals in a row would otherwise make a busy loop.
+                Ended::Closed(reason) if was_connected => {
+                    tracing::info!(reason, "the control plane's connection ended; connecting again");
+                    tokio::time::sleep(jittered(Duration::ZERO, Duration::from_millis(100), &*ids)).await;
+                }
+                Ended::Closed(reason) | Ended::Failed(reason) => {
+                    let wait = backoff.next(&*ids);
+                    tracing::warn!(reason, ?wait, "no connection to the control plane; tasks go on");
+                    tokio::time::sleep(wait).await;
+                }
+                Ended::Inactive(reason) => {
+                    tracing::warn!(reason, "the control plane does not know this node");
+                    return SessionEnd::Deregistered;
+                }
+            }
+        }
+    }
+
+    async fn connection(&mut self) -> Ended {
+        let shared = Arc::clone(self.tasks.shared());
+        let endpoints = match discover(&shared.client, &shared.config.cluster, &self.instance).await {
+            Ok(endpoints) => endpoints,
+            Err(error @ ClientError::Fault { .. }) if !error.is_retryable() => {
+                return Ended::Inactive(error.to_string());
+            }
+            Err(error) => return Ended::Failed(error.to_string()),
+        };
+        let query = AcsQuery {
+            agent_hash: "roadstead".to_owned(),
+            agent_version: AGENT_VERSION.to_owned(),
+            cluster: shared.config.cluster.clone(),
+            container_instance_arn: self.instance.clone(),
+            docker_version: format!("DockerVersion: {RUNTIME_VERSION}"),
+            protocol_version: 2,
+            send_credentials: self.send_credentials,
+            seq_num: 1,
+        };
+        let url = match socket_url(&endpoints.acs, &query.to_query()) {
+            Ok(url) => url,
+            Err(error) => return Ended::Failed(error.to_string()),
+        };
+        match client::websocket::connect(&url, "ecs", shared.client.config()).await {
+            Ok(socket) => {
+                tracing::info!(endpoint = endpoints.acs, "connected to the control plane");
+                self.send_credentials = false;
+                self.connected.send_replace(true);
+                self.converse(socket).await
+            }
+            Err(ConnectError::Refused { code, message, .. })
+                if matches!(code.as_str(), "InactiveInstanceException" | "InvalidInstanceException") =>
+            {
+                Ended::Inactive(format!("{code}: {message}"))
+            }
+            Err(error) => Ended::Failed(crate::words(&error)),
+        }
+    }
+
+    /// Reads and answers until the connection ends.
+    async fn converse(&mut self, mut socket: Socket) -> Ended {
+        let ids = Arc::clone(&self.tasks.shared().config.ids);
+        let life = jittered(CONNECTION_LIFE, Duration::from_mins(5), &*ids);
+        let patience = jittered(INACTIVITY, INACTIVITY, &*ids);
+        let end = Instant::now() + life;
+        let mut silent_since = Instant::now();
+        let mut closing = false;
+        loop {
+            let limit = (silent_since + patience).min(if closing { silent_since + patience } else { end });
+            let received = match tokio::time::timeout_at(limit, socket.next()).await {
+                Ok(received) => received,
+                Err(_) if !closing && Instant::now() >= end => {
+                    closing = true;
+                    silent_since = Instant::now();
+                    let reason = "ConnectionExpired: Reconnect to continue".into();
+                    let frame = CloseFrame { code: CloseCode::Normal, reason };
+                    let _ = timeout(WRITE_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
+                    continue;
+                }
+                Err(_) => return Ended::Closed("nothing was heard for too long".to_owned()),
+            };
+            let text = match received {
+                None => return Ended::Closed("the control plane closed it".to_owned()),
+                Some(Err(error)) => return Ended::Closed(error.to_string()),
+                Some(Ok(Message::Text(text))) => text,
+                Some(Ok(_)) => continue,
+            };
+            let message = match ServerMessage::parse(&text) {
+                Ok(message) => message,
+                Err(error) => {
+                    tracing::warn!(error = crate::words(&error), "a message could not be read");
+                    continue;
+                }
+            };
+            if !matches!(message, ServerMessage::Unknown(_)) {
+                silent_since = Instant::now();
+            }
+            if let ServerMessage::Notice { kind, message } = &message
+                && kind == "InactiveInstanceException"
+            {
+                return Ended::Inactive(format!("{kind}: {message}"));
+            }
+            for answer in self.handle(message).await {
+                match timeout(WRITE_TIMEOUT, socket.send(Message::text(answer.to_text()))).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Ended::Closed(error.to_string()),
+                    Err(_) => return Ended::Closed("writing took too long".to_owned()),
+                }
+            }
+        }
+    }
+
+    /// Carries out a message. Returns what to answer.
+    pub(crate) async fn handle(&mut self, message: ServerMessage) -> Vec<AgentMessage> {
+        match message {
+            ServerMessage::Heartbeat(heartbeat) => {
+                let message_id = heartbeat.message_id.unwrap_or_default();
+                vec![AgentMessage::HeartbeatAck(HeartbeatAckRequest { message_id })]
+            }
+            ServerMessage::Payload(payload) => self.payload(*payload).await,
+            ServerMessage::RoleCredentials(message) => self.credentials(*message),
+            ServerMessage::TaskManifest(manifest) => self.manifest(manifest),
+            ServerMessage::TaskStopVerificationAck(ack) => {
+                self.stop_verified(ack).await;
+                Vec::new()
+            }
+            ServerMessage::AttachTaskNetworkInterfaces(message) => self.attach(message),
+            ServerMessage::AttachInstanceNetworkInterfaces(message) => {
+                let reason = "network interfaces of the instance are not supported";
+                vec![nack(&message.cluster_arn, &message.container_instance_arn, &message.message_id, reason)]
+            }
+            ServerMessage::ConfirmAttachment(message) => {
+                let reason = "volume attachments are not supported";
+                vec![nack(&message.cluster_arn, &message.container_instance_arn, &message.message_id, reason)]
+            }
+            ServerMessage::StageUpdate(update) | ServerMessage::PerformUpdate(update) => {
+                refuse_update(&update)
+            }
+            ServerMessage::Notice { kind, message } => {
+                tracing::warn!(kind, message, "the control plane says");
+                Vec::new()
+            }
+            ServerMessage::Unknown(kind) => {
+                tracing::debug!(kind, "a message of an unknown type is dropped");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Stops first, then starts: what stops makes room. Acknowledged only if every task was accepted.
+    async fn payload(&mut self, payload: PayloadMessage) -> Vec<AgentMessage> {
+        if payload.container_instance_arn != self.instance || payload.message_id.is_empty() {
+            tracing::warn!(
+                instance = payload.container_instance_arn,
+                "a payload for another instance is dropped"
+            );
+            return Vec::new();
+        }
+        if let Some(number) = payload.seq_num
+            && let Err(error) = self.raise_sequence_number(number)
+        {
+            tracing::error!(error, "the sequence number could not be written");
+            return Vec::new();
+        }
+        let (starts, stops): (Vec<Task>, Vec<Task>) =
+            payload.tasks.into_iter().partition(|task| task.desired_status == DesiredStatus::Running);
+        let mut answers = Vec::new();
+        let mut all = true;
+        for task in stops.into_iter().chain(starts) {
+            let arn = task.arn.clone();
+            let roles: Vec<_> = [&task.role_credentials, &task.execution_role_credentials]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect();
+            match self.tasks.order(task).await {
+                Ok(()) => answers.extend(roles.into_iter().map(|role| {
+                    AgentMessage::RoleCredentialsAck(IamRoleCredentialsAckRequest {
+                        message_id: payload.message_id.clone(),
+                        expiration: role.expiration,
+                        credentials_id: role.credentials_id,
+                    })
+                })),
+                Err(error) => {
+                    tracing::error!(task = arn, error = crate::words(&error), "an order was not accepted");
+                    all = false;
+                }
+            }
+        }
+        if all {
+            answers
+                .insert(0, ack(&payload.cluster_arn, &payload.container_instance_arn, &payload.message_id));
+        }
+        answers
+    }
+
+    fn raise_sequence_number(&self, number: i64) -> Result<(), String> {
+        let state = &self.tasks.shared().state;
+        let raise = |identity: &mut crate::state::Identity| {
+            identity.sequence_number = Some(identity.sequence_number.unwrap_or(-1).max(number));
+        };
+        state.change_identity(raise).map_err(|error| crate::words(&error))
+    }
+
+    fn credentials(&self, message: IamRoleCredentialsMessage) -> Vec<AgentMessage> {
+        let application = match message.role_type {
+            RoleType::TaskApplication => true,
+            RoleType::TaskExecution => false,
+            RoleType::Other(_) => return Vec::new(),
+        };
+        let (id, expiration) =
+            (message.role_credentials.credentials_id.clone(), message.role_credentials.expiration.clone());
+        if !self.tasks.refresh_credentials(&message.task_arn, application, message.role_credentials) {
+            return Vec::new();
+        }
+        vec![AgentMessage::RoleCredentialsAck(IamRoleCredentialsAckRequest {
+            message_id: message.message_id,
+            expiration,
+            credentials_id: id,
+        })]
+    }
+
+    /// Compares what runs here with what should: what should not is asked about, and stopped only once that is confirmed.
+    fn manifest(&mut self, manifest: TaskManifestMessage) -> Vec<AgentMessage> {
+        let seen = self.tasks.shared().state.identity().sequence_number.unwrap_or(-1);
+        if manifest.timeline <= seen {
+            return Vec::new();
+        }
+        if let Err(error) = self.raise_sequence_number(manifest.timeline) {
+            tracing::error!(error, "the sequence number could not be written");
+            return Vec::new();
+        }
+        let wanted = |arn: &str| {
+            manifest
+                .tasks
+                .iter()
+                .any(|task| task.task_arn == arn && task.desired_status == DesiredStatus::Running)
+        };
+        let candidates: Vec<TaskIdentifier> = self
+            .tasks
+            .views()
+            .iter()
+            .filter(|view| view.record.desired == Desired::Running)
+            .map(|view| view.plan.arn.to_string())
+            .filter(|arn| !wanted(arn))
+            .map(|task_arn| TaskIdentifier {
+                task_arn,
+                task_cluster_arn: manifest.cluster_arn.clone(),
+                desired_status: DesiredStatus::Stopped,
+            })
+            .collect();
+        self.manifest = Some(manifest.message_id.clone());
+        let mut answers =
+            vec![ack(&manifest.cluster_arn, &manifest.container_instance_arn, &manifest.message_id)];
+        if !candidates.is_empty() {
+            answers.push(AgentMessage::TaskStopVerification(TaskStopVerificationMessage {
+                message_id: manifest.message_id,
+                stop_candidates: candidates,
+            }));
+        }
+        answers
+    }
+
+    async fn stop_verified(&mut self, ack: TaskStopVerificationAck) {
+        if self.manifest.take_if(|id| *id == ack.message_id).is_none() {
+            tracing::warn!("a confirmation to stop tasks that answers no manifest is dropped");
+            return;
+        }
+        for task in ack.stop_tasks {
+            tracing::info!(task = task.task_arn, "the task is not in the manifest and is stopped");
+            self.tasks.stop(&task.task_arn, None).await;
+        }
+    }
+
+    /// Our interfaces are made when the task is: they are there as soon as they are announced.
+    fn attach(&self, message: AttachNetworkInterfacesMessage) -> Vec<AgentMessage> {
+        let Some(task_arn) = message.task_arn.filter(|_| message.wait_timeout_ms > 0) else {
+            return Vec::new();
+        };
+        for interface in message.elastic_network_interfaces {
+            let Some(attachment_arn) = interface.attachment_arn else { continue };
+            let (shared, task_arn) = (Arc::clone(self.tasks.shared()), task_arn.clone());
+            tokio::spawn(
+                async move { reporting::submit_attachment(&shared, &task_arn, &attachment_arn).await },
+            );
+        }
+        vec![ack(&message.cluster_arn, &message.container_instance_arn, &message.message_id)]
+    }
+}
+
+fn ack(cluster: &str, instance: &str, message_id: &str) -> AgentMessage {
+    AgentMessage::Ack(AckRequest {
+        cluster: cluster.to_owned(),
+        container_instance: instance.to_owned(),
+        message_id: message_id.to_owned(),
+    })
+}
+
+fn nack(cluster: &str, instance: &str, message_id: &str, reason: &str) -> AgentMessage {
+    AgentMessage::Nack(NackRequest {
+        cluster: cluster.to_owned(),
+        container_instance: instance.to_owned(),
+        message_id: message_id.to_owned(),
+        reason: reason.to_owned(),
+    })
+}
+
+fn refuse_update(update: &UpdateMessage) -> Vec<AgentMessage> {
+    vec![nack(
+        &update.cluster_arn,
+        &update.container_instance_arn,
+        &update.message_id,
+        "Updates are disabled",
+    )]
+}

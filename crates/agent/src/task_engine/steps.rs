@@ -1,0 +1,285 @@
+//! The steps that an executor takes: everything that touches the machine, one function each. They choose nothing and change no
+//! record; what came out goes back to the executor as a [`Step`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Ipv4Cidr;
+use engine::{ContainerId, Created, EngineError, ExecSpec, Exit, Started, TaskGroupHandle};
+use log_driver::ContainerLog;
+use network::Attachment;
+
+use super::Shared;
+use super::container_spec::{self, Ingredients};
+use super::health::Outcome;
+use super::plan::{NetworkPlan, TaskPlan};
+use super::record::ContainerRecord;
+use crate::images::{LocalImage, PullFailure};
+use crate::words;
+
+/// How a step ended. The number is the container's place in the plan.
+pub enum Step {
+    /// Cgroup and network are there, or why not.
+    Prepared(Result<Prepared, String>),
+    /// The image is there, or why not.
+    Pulled(usize, Result<LocalImage, PullFailure>),
+    /// The container was made, or the whole reason why not.
+    Created(usize, Result<Made, String>),
+    /// The container was started, or the whole reason why not.
+    Started(usize, Result<Started, String>),
+    /// The container ended.
+    Exited(usize, Result<Exit, EngineError>),
+    /// The stop signal was sent and, maybe, SIGKILL.
+    StopSent(usize, Result<Exit, EngineError>),
+    /// A health check ended.
+    Checked(usize, Outcome),
+    /// The front report was taken, or refused for good.
+    Reported,
+    /// The network interface was given back.
+    Released,
+    /// Containers, cgroup, leases and logs are gone.
+    Cleaned,
+}
+
+/// What the containers of a task share.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Cgroup and shared namespaces.
+    pub group: TaskGroupHandle,
+    /// Network namespace, in mode awsvpc.
+    pub namespace: Option<PathBuf>,
+}
+
+/// A container that was made.
+pub struct Made {
+    /// By the engine.
+    pub created: Created,
+    /// To be shipped.
+    pub log: Option<ContainerLog>,
+}
+
+/// Makes what the containers share.
+pub async fn prepare(shared: Arc<Shared>, plan: Arc<TaskPlan>) -> Step {
+    Step::Prepared(
+        try_prepare(&shared, &plan).await.map_err(|error| format!("ResourceInitializationError: {error}")),
+    )
+}
+
+async fn try_prepare(shared: &Shared, plan: &TaskPlan) -> Result<Prepared, String> {
+    let id = ContainerId::new(plan.id.clone()).map_err(|error| error.to_string())?;
+    let group = async {
+        let group = container_spec::task_group(plan, id);
+        shared.engine.create_task_group(group).await.map_err(|error| words(&error))
+    };
+    let namespace = async {
+        let NetworkPlan::AwsVpc(_) = &plan.network else { return Ok(None) };
+        let attached = shared.network.attach(attachment(plan)?).await.map_err(|error| words(&error))?;
+        Ok::<_, String>(Some(attached.namespace))
+    };
+    let (group, namespace) = tokio::join!(group, namespace);
+    Ok(Prepared { group: group?, namespace: namespace? })
+}
+
+/// The interface of a task in mode awsvpc, in the network's own terms.
+fn attachment(plan: &TaskPlan) -> Result<Attachment, String> {
+    let NetworkPlan::AwsVpc(interface) = &plan.network else { return Err("no network interface".to_owned()) };
+    let primary = interface
+        .ipv4_addresses
+        .iter()
+        .find(|address| address.primary)
+        .or_else(|| interface.ipv4_addresses.first())
+        .ok_or("the network interface has no IPv4 address")?;
+    let (gateway, prefix) = interface
+        .subnet_gateway_ipv4_address
+        .split_once('/')
+        .ok_or("the subnet's gateway has no prefix length")?;
+    let gateway = gateway.parse().map_err(|_| "the subnet's gateway is not an address")?;
+    let prefix_length: u8 = prefix.parse().map_err(|_| "the subnet's prefix length is not one")?;
+    Ipv4Cidr::containing(gateway, prefix_length).ok_or("the subnet's prefix length is not one")?;
+    Ok(Attachment {
+        id: plan.id.clone(),
+        mac: interface.mac_address.parse().map_err(|_| "the hardware address is not one")?,
+        address: primary.private_address.parse().map_err(|_| "the private address is not one")?,
+        prefix_length,
+        gateway,
+    })
+}
+
+/// Fetches the image.
+pub async fn pull(shared: Arc<Shared>, index: usize, reference: String, holder: String) -> Step {
+    Step::Pulled(index, shared.images.fetch(&reference, &holder).await)
+}
+
+/// Everything that [`create`] and [`restart`] need.
+#[derive(Clone)]
+pub struct Making {
+    /// The task.
+    pub plan: Arc<TaskPlan>,
+    /// The container's place in it.
+    pub index: usize,
+    /// Its ids.
+    pub record: ContainerRecord,
+    /// Its image.
+    pub image: LocalImage,
+    /// What it shares with the others.
+    pub prepared: Prepared,
+    /// The id of the task role's credentials.
+    pub credentials_id: Option<String>,
+}
+
+/// Makes the container, its volumes and its log stream.
+pub async fn create(shared: Arc<Shared>, making: Making) -> Step {
+    Step::Created(making.index, try_create(&shared, &making).await)
+}
+
+async fn try_create(shared: &Shared, making: &Making) -> Result<Made, String> {
+    let refused = |error: String| format!("CannotCreateContainerError: {error}");
+    let plan =
+        making.plan.containers.get(making.index).ok_or_else(|| refused("no such container".to_owned()))?;
+    let mounts = mounts(shared, making).await.map_err(refused)?;
+    let logging = shared.logs.configure(&making.plan, plan, &making.record).map_err(refused)?;
+    shared.logs.make_directory(&making.record.runtime_id).map_err(|error| refused(error.to_string()))?;
+    let spec = container_spec::container_spec(&Ingredients {
+        task: &making.plan,
+        plan,
+        record: &making.record,
+        image: &making.image,
+        group: &making.prepared.group,
+        network_namespace: making.prepared.namespace.clone(),
+        mounts,
+        log: logging.output,
+        credentials_id: making.credentials_id.as_deref(),
+        region: &shared.config.region,
+        cluster: &shared.config.cluster,
+    })
+    .map_err(refused)?;
+    let stream = async {
+        match &logging.shipped {
+            Some(log) => shared.logs.prepare(log).await,
+            None => Ok(()),
+        }
+    };
+    let (created, stream) = tokio::join!(shared.engine.create(spec), stream);
+    let created = created.map_err(|error| refused(words(&error)))?;
+    stream.map_err(|error| format!("CannotStartContainerError: {error}"))?;
+    Ok(Made { created, log: logging.shipped })
+}
+
+async fn mounts(shared: &Shared, making: &Making) -> Result<Vec<engine::Mount>, String> {
+    let (volumes, task) = (shared.volumes.clone(), Arc::clone(&making.plan));
+    let (index, image) = (making.index, making.image.clone());
+    let mounts = tokio::task::spawn_blocking(move || volumes.mounts(&task, index, &image))
+        .await
+        .unwrap_or_else(|_| Err("the volumes could not be made".to_owned()))?;
+    for volume in mounts.iter().filter(|volume| volume.copies_from_image) {
+        let (source, destination) = (volume.mount.source.clone(), volume.mount.destination.clone());
+        shared
+            .engine
+            .prepare_volume(source, making.image.lower_directories.clone(), destination)
+            .await
+            .map_err(|error| words(&error))?;
+    }
+    Ok(mounts.into_iter().map(|volume| volume.mount).collect())
+}
+
+/// Starts the container.
+pub async fn start(shared: Arc<Shared>, index: usize, id: ContainerId) -> Step {
+    Step::Started(index, try_start(&shared, &id).await)
+}
+
+async fn try_start(shared: &Shared, id: &ContainerId) -> Result<Started, String> {
+    shared.engine.start(id).await.map_err(|error| format!("CannotStartContainerError: {}", words(&error)))
+}
+
+/// Starts a container again that has ended: the same container anew, its writable layer included.
+pub async fn restart(shared: Arc<Shared>, making: Making, id: ContainerId) -> Step {
+    let index = making.index;
+    if let Err(error) = shared.engine.delete(&id).await {
+        return Step::Started(index, Err(format!("CannotStartContainerError: {}", words(&error))));
+    }
+    match try_create(&shared, &making).await {
+        Ok(_) => Step::Started(index, try_start(&shared, &id).await),
+        Err(error) => Step::Started(index, Err(error)),
+    }
+}
+
+/// Waits for the container's end.
+pub async fn wait(shared: Arc<Shared>, index: usize, id: ContainerId) -> Step {
+    Step::Exited(index, shared.engine.wait(&id).await)
+}
+
+/// Stops the container.
+pub async fn stop(
+    shared: Arc<Shared>,
+    index: usize,
+    id: ContainerId,
+    signal: Option<engine::Signal>,
+    timeout: Duration,
+) -> Step {
+    Step::StopSent(index, shared.engine.stop(&id, signal, timeout).await)
+}
+
+/// Waits for the interval, then checks the container's health once.
+pub async fn check(
+    shared: Arc<Shared>,
+    index: usize,
+    id: ContainerId,
+    interval: Duration,
+    spec: ExecSpec,
+) -> Step {
+    tokio::time::sleep(interval).await;
+    Step::Checked(
+        index,
+        match shared.engine.exec(&id, spec).await {
+            Ok(result) => Outcome::Ran(result),
+            Err(error) => Outcome::Failed(words(&error)),
+        },
+    )
+}
+
+/// Gives the network interface back.
+pub async fn release(shared: Arc<Shared>, plan: Arc<TaskPlan>) -> Step {
+    if matches!(plan.network, NetworkPlan::AwsVpc(_))
+        && let Err(error) = shared.network.detach(&plan.id).await
+    {
+        // The next start's sweep tries again; holding STOPPED back would keep the task for ever.
+        tracing::error!(task = %plan.arn, error = words(&error), "the network interface could not be given back");
+    }
+    Step::Released
+}
+
+/// Removes containers, cgroup, leases, logs and volumes, after all logs were shipped and the wait is over.
+pub async fn clean(
+    shared: Arc<Shared>,
+    plan: Arc<TaskPlan>,
+    runtime_ids: Vec<String>,
+    logs: Vec<log_driver::Handle>,
+) -> Step {
+    tokio::time::sleep(shared.config.task_cleanup_wait).await;
+    for id in runtime_ids.iter().filter_map(|id| ContainerId::new(id.clone()).ok()) {
+        if let Err(error) = shared.engine.delete(&id).await {
+            tracing::error!(container = %id, error = words(&error), "the container could not be removed");
+        }
+        shared.images.release(id.as_str()).await;
+    }
+    if let Ok(id) = ContainerId::new(plan.id.clone())
+        && let Err(error) = shared.engine.delete_task_group(&id).await
+    {
+        tracing::error!(task = %plan.arn, error = words(&error), "the task's cgroup could not be removed");
+    }
+    for log in logs {
+        log.drained(super::LOG_DRAIN_LIMIT).await;
+        log.stop();
+    }
+    let (logs, volumes) = (shared.logs.clone(), shared.volumes.clone());
+    let task_id = plan.id.clone();
+    let removed = tokio::task::spawn_blocking(move || {
+        runtime_ids.iter().try_for_each(|id| logs.remove(id))?;
+        volumes.remove_task(&task_id)
+    });
+    if let Ok(Err(error)) = removed.await {
+        tracing::error!(task = %plan.arn, %error, "the task's files could not all be removed");
+    }
+    Step::Cleaned
+}

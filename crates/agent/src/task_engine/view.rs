@@ -1,0 +1,18 @@
+//! [`TaskView`]: what others may see of a task while its executor owns it.
+
+use std::sync::Arc;
+
+use super::health::Health;
+use super::plan::TaskPlan;
+use super::record::TaskRecord;
+
+/// A task at one moment.
+#[derive(Clone, Debug)]
+pub struct TaskView {
+    /// What was ordered.
+    pub plan: Arc<TaskPlan>,
+    /// What is known.
+    pub record: TaskRecord,
+    /// Health, by container.
+    pub health: Vec<Health>,
+}
