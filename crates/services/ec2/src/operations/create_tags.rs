@@ -196,8 +196,8 @@ mod tests {
         let server = Server::new();
         let vpc = server.default_vpc().await.vpc.id;
         let add = |from: u32, to: u32| {
-            let tags: String = (from..to).map(|n| format!("&Tag.{}.Key=k{n}", n - from + 1)).collect();
-            format!("Action=CreateTags&ResourceId.1={vpc}{tags}")
+            let tags: Vec<_> = (from..to).map(|n| format!("Tag.{}.Key=k{n}", n - from + 1)).collect();
+            format!("Action=CreateTags&ResourceId.1={vpc}&{}", tags.join("&"))
         };
         assert!(server.ask(&add(0, 50)).await.starts_with("200"));
         let fault = server.fault(&add(50, 51)).await;

@@ -95,7 +95,7 @@ mod tests {
                 let query = format!("Action=DescribeVpcs&Filter.1.Name={name}&Filter.1.Value.1={value}");
                 async { server.ask_for("vpcId", &{ query }).await }
             };
-            assert_eq!(ask(value).await, [vpc.id.clone()], "{name}");
+            assert_eq!(ask(value).await, std::slice::from_ref(&vpc.id), "{name}");
             assert_eq!(ask("nothing-like-it").await, [""; 0], "{name}");
         }
     }
