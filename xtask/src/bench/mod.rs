@@ -13,6 +13,8 @@ mod compare;
 mod durable_write;
 #[cfg(feature = "bench")]
 mod etcd;
+#[cfg(feature = "bench")]
+mod logs;
 
 #[cfg(feature = "bench")]
 pub use body::{Bench, Setup, run};
@@ -41,10 +43,10 @@ mod launch {
 mod body {
     use std::path::PathBuf;
 
-    use super::durable_write;
+    use super::{durable_write, logs};
 
     /// Every benchmark.
-    const BENCHES: &[Bench] = &[durable_write::BENCH];
+    const BENCHES: &[Bench] = &[durable_write::BENCH, logs::BENCH];
     /// Pairs unless said otherwise.
     const PAIRS: usize = 5;
 
