@@ -6,7 +6,7 @@ use scheduler::cluster_query_language::Expression;
 use scheduler::placement::{Constraint, Strategy};
 use wire::Fault;
 
-use crate::faults::invalid;
+use crate::faults::{client, invalid};
 
 /// Constraints of definition and call together. Source: RunTask, `placementConstraints`.
 const CONSTRAINTS: usize = 10;
@@ -14,12 +14,17 @@ const CONSTRAINTS: usize = 10;
 const STRATEGIES: usize = 5;
 
 /// Reads an expression of the cluster query language.
-pub fn expression(text: Option<&str>) -> Result<Expression, Fault> {
+fn expression(text: Option<&str>) -> Result<Expression, Fault> {
     let text = text.unwrap_or_default();
     if text.trim().is_empty() {
         return Err(invalid("The expression of a memberOf placement constraint can not be blank."));
     }
     Expression::parse(text).map_err(|error| invalid(format!("Invalid expression: {error}")))
+}
+
+/// Checks the expression of a task definition's constraint.
+pub fn check_expression(text: Option<&str>) -> Result<(), Fault> {
+    expression(text).map(|_| ()).map_err(|fault| client(fault.message()))
 }
 
 /// The definition's constraints, and those of the call.

@@ -22,6 +22,7 @@ use wire::{Call, Fault};
 use crate::faults::{client, invalid};
 use crate::resources::{capacity_provider, cluster, identifier, tag, task_definition};
 
+pub use constraints::check_expression;
 pub use fargate::check_size as check_fargate_size;
 pub use network::Network;
 pub use overrides::gpus_of;

@@ -6,41 +6,39 @@ use domain::{
 };
 use wire::Fault;
 
-use super::size;
-use crate::faults::client;
+use super::Frame;
 use crate::launch;
 
-/// Reads the projection off a definition whose defaults are filled in.
-pub fn project(document: &mut TaskDefinition) -> Result<TaskDefinitionProjection, Fault> {
-    let network_mode = match document.network_mode.as_deref() {
-        None => NetworkMode::Bridge,
-        Some(word) => word.parse().map_err(|_| client(format!("Invalid network mode: {word}")))?,
-    };
-    let requires_compatibilities = document
-        .requires_compatibilities
-        .iter()
-        .flatten()
-        .map(|word| word.parse().map_err(|_| client(format!("Invalid compatibility: {word}"))))
-        .collect::<Result<Vec<LaunchType>, Fault>>()?;
-    let cpu_units = document.cpu.as_deref().map(size::cpu_units).transpose()?;
-    let memory_mib = document.memory.as_deref().map(size::memory_mib).transpose()?;
-    let mut compatibilities = vec![LaunchType::Ec2];
-    let is_fargate =
-        network_mode == NetworkMode::AwsVpc && launch::check_fargate_size(cpu_units, memory_mib).is_ok();
-    if is_fargate {
+/// Reads the projection off a definition whose defaults are filled in, and notes in the definition what it can run on.
+pub fn project(
+    document: &mut TaskDefinition,
+    frame: Frame,
+    requires_compatibilities: Vec<LaunchType>,
+    fits_fargate: bool,
+) -> Result<TaskDefinitionProjection, Fault> {
+    let mut compatibilities = Vec::new();
+    if frame.network_mode != NetworkMode::AwsVpc {
+        compatibilities.push(LaunchType::External);
+    }
+    compatibilities.push(LaunchType::Ec2);
+    if fits_fargate {
         compatibilities.push(LaunchType::Fargate);
     }
     document.compatibilities = Some(compatibilities.iter().map(ToString::to_string).collect());
     let containers = document.container_definitions.iter().flatten();
-    let containers =
-        containers.map(|container| project_container(container, network_mode)).collect::<Result<_, _>>()?;
+    let containers = containers
+        .map(|container| project_container(container, frame.network_mode))
+        .collect::<Result<_, _>>()?;
+    let attributes = document.requires_attributes.iter().flatten();
     Ok(TaskDefinitionProjection {
-        network_mode,
+        network_mode: frame.network_mode,
         requires_compatibilities,
         compatibilities,
-        cpu_units,
-        memory_mib,
-        requires_attributes: Vec::new(),
+        cpu_units: frame.cpu_units,
+        memory_mib: frame.memory_mib,
+        requires_attributes: attributes
+            .filter_map(|attribute| Some((attribute.name.clone()?, attribute.value.clone())))
+            .collect(),
         member_of: document
             .placement_constraints
             .iter()

@@ -13,9 +13,10 @@ const MOST_CPU_UNITS: f64 = 196_608.0;
 pub fn cpu_units(text: &str) -> Result<i32, Fault> {
     let trimmed = text.trim();
     let refused = || {
-        client(format!(
-            "Invalid 'cpu' setting for task. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide. Value: {trimmed}"
-        ))
+        client(
+            "Invalid 'cpu' setting for task. For more information, see the Troubleshooting section of the Amazon ECS \
+             Developer Guide.",
+        )
     };
     let lower = trimmed.to_ascii_lowercase();
     let units = match lower.strip_suffix("vcpu") {
@@ -33,9 +34,10 @@ pub fn cpu_units(text: &str) -> Result<i32, Fault> {
 pub fn memory_mib(text: &str) -> Result<i32, Fault> {
     let trimmed = text.trim();
     let refused = || {
-        client(format!(
-            "Invalid 'memory' setting for task. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide. Value: {trimmed}"
-        ))
+        client(
+            "Invalid 'memory' setting for task. For more information, see the Troubleshooting section of the Amazon ECS \
+             Developer Guide.",
+        )
     };
     let lower = trimmed.to_ascii_lowercase();
     let mib = match lower.strip_suffix("gb") {
