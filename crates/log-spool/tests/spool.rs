@@ -394,3 +394,67 @@ proptest! {
         prop_assert_eq!(read, lines);
     }
 }
+
+/// A small file system of its own, taken away when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None`, with the reason printed, where this process may not mount.
+    fn new(test: &str, bytes: usize) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let size = format!("size={bytes}");
+        let none = None::<&str>;
+        match nix::mount::mount(
+            none,
+            directory.path(),
+            Some("tmpfs"),
+            nix::mount::MsFlags::empty(),
+            Some(size.as_str()),
+        ) {
+            Ok(()) => Some(Self(directory)),
+            Err(errno) => {
+                println!("SKIPPED {test}: a tmpfs cannot be mounted: {errno}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(self.0.path(), nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn a_full_disk_loses_and_counts_and_stops_nobody() {
+    let Some(disk) = SmallDisk::new("a_full_disk_loses_and_counts_and_stops_nobody", 256 * 1024) else {
+        return;
+    };
+    for mode in [Mode::Blocking, Mode::NonBlocking] {
+        let directory = disk.0.path().join(format!("{mode:?}"));
+        let mut writer = Writer::open(&directory, small(mode, 1 << 20)).unwrap();
+        let mut reader = Reader::open(&directory).unwrap();
+        let mut appended = 0;
+        for index in 0..6000 {
+            assert_eq!(append(&mut writer, &format!("{index:080}")), Appended::Written, "{mode:?}");
+            appended += 1;
+        }
+        writer.flush().unwrap();
+        let mut records = all(&mut reader);
+        assert!(records.len() > 1000 && records.len() < 6000, "{}", records.len());
+        reader.acknowledge(records.last().unwrap().end).unwrap();
+        while append(&mut writer, "there is room again") == Appended::Dropped {
+            appended += 1;
+        }
+        appended += 1;
+        drop(writer);
+        records.extend(all(&mut reader));
+        let lost: u64 = records.iter().map(|record| record.lost).sum();
+        let whole = records.iter().filter(|record| record.lost == 0).count();
+        assert_eq!(whole as u64 + lost, appended, "every record is there or counted");
+        assert_eq!(texts(&records).last().unwrap(), "there is room again");
+        assert!(reader.finished().unwrap());
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -371,3 +371,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_full_disk_refuses_puts_and_keeps_what_was_acknowledged() {
+    const TEST: &str = "a_full_disk_refuses_puts_and_keeps_what_was_acknowledged";
+    let disk = tempfile::tempdir().unwrap();
+    let (none, flags) = (None::<&str>, nix::mount::MsFlags::empty());
+    if let Err(errno) = nix::mount::mount(none, disk.path(), Some("tmpfs"), flags, Some("size=1m")) {
+        println!("SKIPPED {TEST}: a tmpfs cannot be mounted: {errno}");
+        return;
+    }
+    let outcome = std::panic::catch_unwind(|| {
+        let store = open(disk.path());
+        let large = "x".repeat(100_000);
+        let mut acknowledged = 0;
+        let refused = loop {
+            match store.append(id(1), 0, &[Event { timestamp: acknowledged, message: &large }]) {
+                Ok(_) => acknowledged += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, AppendError::Io(_)), "{refused}");
+        assert!((5..12).contains(&acknowledged), "{acknowledged}");
+        assert_eq!(all(&store, 1).len() as i64, acknowledged);
+        store.delete_stream(id(2)).unwrap();
+        let small = store.append(id(1), 0, &[Event { timestamp: 99, message: "small" }]);
+        assert_eq!(all(&store, 1).len() as i64, acknowledged + i64::from(small.is_ok()));
+        drop(store);
+        let store = open(disk.path());
+        assert_eq!(all(&store, 1).len() as i64, acknowledged + i64::from(small.is_ok()));
+    });
+    let _ = nix::mount::umount2(disk.path(), nix::mount::MntFlags::MNT_DETACH);
+    outcome.unwrap();
+}
