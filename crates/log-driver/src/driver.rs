@@ -22,6 +22,9 @@ use crate::{
 
 /// Containers whose batches are in memory at one time; the others wait their turn, their lines in the spools.
 pub const PUTS_AT_ONCE: usize = 16;
+/// The same for the containers that have an endpoint of their own (`awslogs-endpoint`): one that answers nobody must not take
+/// the turns of those that send to the region's.
+const PUTS_AT_ONCE_ELSEWHERE: usize = 4;
 /// Bytes read from a spool for one round: with [`PUT_EVENTS_MAXIMUM`] records it makes one put, but for rare cases.
 const ROUND_BYTES: usize = PUT_BYTES_MAXIMUM / 2;
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
@@ -95,6 +98,7 @@ pub struct Driver {
     sink: Arc<dyn LogSink>,
     doors: Arc<Doors>,
     permits: Arc<Semaphore>,
+    permits_elsewhere: Arc<Semaphore>,
     watching: AbortHandle,
 }
 
@@ -112,7 +116,9 @@ impl Driver {
         let watcher = AsyncFd::try_with_interest(Watcher::new()?, Interest::READABLE)?;
         let doors = Arc::new(Doors { watcher, bells: Mutex::default() });
         let watching = tokio::spawn(watch_doors(Arc::clone(&doors))).abort_handle();
-        Ok(Self { sink, doors, permits: Arc::new(Semaphore::new(PUTS_AT_ONCE)), watching })
+        let permits = Arc::new(Semaphore::new(PUTS_AT_ONCE));
+        let permits_elsewhere = Arc::new(Semaphore::new(PUTS_AT_ONCE_ELSEWHERE));
+        Ok(Self { sink, doors, permits, permits_elsewhere, watching })
     }
 
     /// Makes the log stream, and the group if `awslogs-create-group` says so. Docker does this before it starts the
@@ -137,7 +143,8 @@ impl Driver {
             reader,
             failing: false,
         };
-        let permits = Arc::clone(&self.permits);
+        let elsewhere = shipping.target.endpoint.is_some();
+        let permits = Arc::clone(if elsewhere { &self.permits_elsewhere } else { &self.permits });
         let abort = tokio::spawn(async move {
             let _guard = guard;
             shipping.run(&bell, &permits).await;

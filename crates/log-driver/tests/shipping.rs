@@ -54,6 +54,9 @@ impl LogSink for FakeService {
         events: &'a [LogEvent],
     ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
+            if target.endpoint.is_some() {
+                std::future::pending::<()>().await;
+            }
             let takes = *self.put_takes.lock().unwrap();
             tokio::time::sleep(takes).await;
             let mut state = self.state();
@@ -289,4 +292,30 @@ async fn what_is_refused_is_dropped_and_a_missing_group_waits() {
     drop(writer);
     assert_eq!(handle.drained(Duration::from_secs(10)).await, Drained::All);
     assert_eq!(service.messages(), ["waits for its group"]);
+}
+
+#[tokio::test]
+async fn endpoints_that_never_answer_hold_up_nobody_else() {
+    let service = Arc::new(FakeService::default());
+    let driver = Driver::new(service.clone()).unwrap();
+    let mut kept = Vec::new();
+    for index in 0..40 {
+        let spool = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(spool.path(), Options::default()).unwrap();
+        write(&mut writer, "into the void");
+        let endpoint = format!("http://192.0.2.{index}");
+        let log = container_log(spool.path(), &[("awslogs-endpoint", &endpoint)]);
+        kept.push((driver.start(log).unwrap(), spool));
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let spool = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(spool.path(), Options::default()).unwrap();
+    write(&mut writer, "heard");
+    drop(writer);
+    let handle = driver.start(container_log(spool.path(), &[])).unwrap();
+    assert_eq!(handle.drained(Duration::from_secs(5)).await, Drained::All);
+    assert_eq!(service.messages(), ["heard"]);
+    for (handle, _) in kept {
+        handle.stop();
+    }
 }
