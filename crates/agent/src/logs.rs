@@ -85,7 +85,7 @@ impl Logs {
                         spool: directory,
                         options: *options,
                         stream,
-                        region: self.region.clone(),
+                        region: task.arn.region().map_or_else(|| self.region.clone(), |region| region.to_string()),
                     }),
                 }
             }

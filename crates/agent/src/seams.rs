@@ -12,7 +12,7 @@ use engine::{
     Signal, Started, Stats, TaskGroup, TaskGroupHandle,
 };
 use image::{Image, ImageError, ImageStore, Platform, Progress, PullError, Reference, RegistryAuth};
-use network::{Attachment, Network, NetworkError, TaskNetwork};
+use network::{Attachment, Network, NetworkError, TaskNetwork, VpcNetwork};
 
 /// A boxed future, so that the traits can be objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -100,6 +100,7 @@ impl ContainerEngine for Engine {
 /// Gives tasks their network; [`Network`] does. The methods are the network's own.
 #[allow(missing_docs)]
 pub trait TaskNetworking: Send + Sync + 'static {
+    fn ensure_vpc(&self, vpc: VpcNetwork) -> BoxFuture<'_, Result<(), NetworkError>>;
     fn attach(&self, attachment: Attachment) -> BoxFuture<'_, Result<TaskNetwork, NetworkError>>;
     fn detach<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), NetworkError>>;
     fn sweep<'a>(&'a self, keep: &'a HashSet<String>) -> BoxFuture<'a, Result<(), NetworkError>>;
@@ -109,6 +110,9 @@ pub trait TaskNetworking: Send + Sync + 'static {
 }
 
 impl TaskNetworking for Network {
+    fn ensure_vpc(&self, vpc: VpcNetwork) -> BoxFuture<'_, Result<(), NetworkError>> {
+        Box::pin(self.ensure_vpc(vpc))
+    }
     fn attach(&self, attachment: Attachment) -> BoxFuture<'_, Result<TaskNetwork, NetworkError>> {
         Box::pin(self.attach(attachment))
     }

@@ -17,7 +17,7 @@ use super::Shared;
 use super::decide::{self, Action, Decision, Observed, Operation, TaskResources, Verdict};
 use super::health::{Health, Outcome};
 use super::plan::TaskPlan;
-use super::record::{Changes, ContainerRecord, Desired, KnownStatus, TaskRecord};
+use super::record::{Changes, KnownStatus, TaskRecord};
 use super::steps::{self, Made, Making, Prepared, Step};
 use super::view::TaskView;
 use crate::files::Durability;
@@ -706,15 +706,4 @@ impl Executor {
             volatile.image = Some(image);
         }
     }
-
-    /// The record, for adoption.
-    pub fn record(&self) -> &TaskRecord {
-        &self.record
-    }
-}
-
-/// Whether a task still wants its containers.
-pub fn wants_containers(record: &TaskRecord) -> bool {
-    record.desired == Desired::Running
-        && record.containers.iter().any(|container: &ContainerRecord| container.known != KnownStatus::Stopped)
 }

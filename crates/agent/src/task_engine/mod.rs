@@ -94,7 +94,7 @@ enum Entry {
         run: JoinHandle<()>,
     },
     /// It was here and has ended.
-    Finished { generation: u64, arn: String },
+    Finished { generation: u64 },
 }
 
 /// All tasks of this node. Cheap to clone.
@@ -152,20 +152,11 @@ impl TaskEngine {
         let mut live = HashSet::new();
         for (id, mut record) in records {
             if record.finished_at.is_some() {
-                let entry = Entry::Finished { generation: record.generation, arn: record.task.arn.clone() };
+                let entry = Entry::Finished { generation: record.generation };
                 self.tasks().by_id.insert(id, entry);
                 continue;
             }
-            let plan = match TaskPlan::read(&record.task) {
-                Ok(plan) => plan,
-                Err(_) => match TaskPlan::bare(&record.task) {
-                    Ok(plan) => plan,
-                    Err(error) => {
-                        tracing::error!(task = record.task.arn, %error, "the task cannot be taken up");
-                        continue;
-                    }
-                },
-            };
+            let Some(plan) = readable_plan(&mut record) else { continue };
             let plan = Arc::new(plan);
             for runtime_id in adopt::reconcile(&plan, &mut record, &listed, now) {
                 self.delete_container(&runtime_id).await;
@@ -384,7 +375,7 @@ impl TaskEngine {
         self.roles.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, role| role.task_arn != arn);
         let mut tasks = self.tasks();
         if !tasks.closed {
-            tasks.by_id.insert(id.to_owned(), Entry::Finished { generation, arn });
+            tasks.by_id.insert(id.to_owned(), Entry::Finished { generation });
         }
         drop(tasks);
         self.changed.send_modify(|count| *count += 1);
@@ -515,6 +506,21 @@ impl TaskEngine {
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
+}
+
+/// The plan of a task that was accepted earlier. One that this version can no longer read is taken as ended: its containers are
+/// then of no task, and removed.
+fn readable_plan(record: &mut TaskRecord) -> Option<TaskPlan> {
+    let refused = match TaskPlan::read(&record.task) {
+        Ok(plan) => return Some(plan),
+        Err(error) => error,
+    };
+    if !record.containers.is_empty() {
+        tracing::error!(task = record.task.arn, error = %refused, "the task can no longer be read and is ended");
+        record.containers.clear();
+        record.stop(Some(format!("UnrecogniedTaskError: Error loading task - {refused}")));
+    }
+    TaskPlan::bare(&record.task).ok()
 }
 
 /// The order as it may be written down: without the keys of its roles.

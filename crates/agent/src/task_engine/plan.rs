@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use agent_protocol::docker::{ContainerConfig, HealthConfig, HostConfig};
 use agent_protocol::payload::{
-    Container, DependencyCondition, NetworkInterface, RestartPolicy, Task, Volume,
+    Container, DependencyCondition, NetworkInterface, RestartPolicy, SubnetExtension, Task, Volume,
 };
 use base::Arn;
+use network::{SubnetNetwork, VpcNetwork};
 
 /// Seconds that a container must have run before it is restarted, where the policy does not say. Source: ContainerRestartPolicy.
 const RESTART_ATTEMPT_PERIOD_DEFAULT: i64 = 300;
@@ -44,7 +45,9 @@ pub struct TaskPlan {
     pub containers: Vec<ContainerPlan>,
     /// By name.
     pub volumes: BTreeMap<String, VolumePlan>,
-    /// Family, revision and the rest, for labels and metadata.
+    /// The VPC of its interface, where the control plane tells it.
+    pub vpc: Option<VpcNetwork>,
+    /// Family, for labels and metadata.
     pub family: String,
     /// Revision.
     pub revision: String,
@@ -206,6 +209,7 @@ impl TaskPlan {
             memory_bytes: task.memory.filter(|mib| *mib > 0).map(|mib| mib.unsigned_abs() << 20),
             containers,
             volumes,
+            vpc: read_vpc(task)?,
             family: task.family.clone(),
             revision: task.version.clone(),
             launch_type: task
@@ -234,6 +238,7 @@ impl TaskPlan {
             memory_bytes: None,
             containers: Vec::new(),
             volumes: BTreeMap::new(),
+            vpc: None,
             family: task.family.clone(),
             revision: task.version.clone(),
             launch_type: String::new(),
@@ -329,6 +334,21 @@ fn read_network(task: &Task) -> Result<NetworkPlan, PlanError> {
         },
         other => Err(PlanError(format!("network mode {other} is not supported by this agent"))),
     }
+}
+
+fn read_vpc(task: &Task) -> Result<Option<VpcNetwork>, PlanError> {
+    let Some(vpc) = task.roadstead.as_ref().and_then(|extension| extension.vpc.as_ref()) else { return Ok(None) };
+    let cidr = |text: &str| {
+        text.parse().map_err(|error: base::NetError| PlanError(format!("{}: {error}", vpc.id)))
+    };
+    let subnet = |subnet: &SubnetExtension| {
+        Ok(SubnetNetwork { id: subnet.id.clone(), cidr: cidr(&subnet.cidr)? })
+    };
+    Ok(Some(VpcNetwork {
+        id: vpc.id.clone(),
+        cidr: cidr(&vpc.cidr)?,
+        subnets: vpc.subnets.iter().map(subnet).collect::<Result<_, PlanError>>()?,
+    }))
 }
 
 fn read_sharing(what: &str, mode: Option<&str>) -> Result<Sharing, PlanError> {

@@ -74,6 +74,9 @@ async fn try_prepare(shared: &Shared, plan: &TaskPlan) -> Result<Prepared, Strin
     };
     let namespace = async {
         let NetworkPlan::AwsVpc(_) = &plan.network else { return Ok(None) };
+        if let Some(vpc) = &plan.vpc {
+            shared.network.ensure_vpc(vpc.clone()).await.map_err(|error| words(&error))?;
+        }
         let attached = shared.network.attach(attachment(plan)?).await.map_err(|error| words(&error))?;
         Ok::<_, String>(Some(attached.namespace))
     };
@@ -140,6 +143,7 @@ async fn try_create(shared: &Shared, making: &Making) -> Result<Made, String> {
     let mounts = mounts(shared, making).await.map_err(refused)?;
     let logging = shared.logs.configure(&making.plan, plan, &making.record).map_err(refused)?;
     shared.logs.make_directory(&making.record.runtime_id).map_err(|error| refused(error.to_string()))?;
+    let region = region_of(shared, &making.plan);
     let spec = container_spec::container_spec(&Ingredients {
         task: &making.plan,
         plan,
@@ -150,7 +154,7 @@ async fn try_create(shared: &Shared, making: &Making) -> Result<Made, String> {
         mounts,
         log: logging.output,
         credentials_id: making.credentials_id.as_deref(),
-        region: &shared.config.region,
+        region: &region,
         cluster: &shared.config.cluster,
     })
     .map_err(refused)?;
@@ -164,6 +168,11 @@ async fn try_create(shared: &Shared, making: &Making) -> Result<Made, String> {
     let created = created.map_err(|error| refused(words(&error)))?;
     stream.map_err(|error| format!("CannotStartContainerError: {error}"))?;
     Ok(Made { created, log: logging.shipped })
+}
+
+/// The region of the task, which need not be the agent's: a machine is Fargate capacity for every region.
+fn region_of(shared: &Shared, plan: &TaskPlan) -> String {
+    plan.arn.region().map_or_else(|| shared.config.region.clone(), |region| region.to_string())
 }
 
 async fn mounts(shared: &Shared, making: &Making) -> Result<Vec<engine::Mount>, String> {
