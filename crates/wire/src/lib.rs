@@ -6,7 +6,7 @@
 
 mod call;
 mod fault;
-mod gateway;
+pub mod gateway;
 pub mod json;
 mod operation;
 pub mod protocol;

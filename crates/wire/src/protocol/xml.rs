@@ -18,6 +18,9 @@ use crate::shape::{DecodeError, Shape, Slot, View};
 /// The most elements that one request may have. Ours; a tree of so many stays below some tens of megabytes.
 pub const ELEMENTS_MAXIMUM: usize = 100_000;
 
+/// The most attributes that one element may have. Ours; the models have two.
+pub const ATTRIBUTES_MAXIMUM: usize = 64;
+
 /// Writes `<name …>members</name>`.
 pub fn write_root(output: &mut String, name: &str, namespace: Option<XmlNamespace>, shape: &dyn Shape) {
     output.push('<');
@@ -267,6 +270,10 @@ fn begin(start: &BytesStart<'_>) -> Option<Element> {
     let name = std::str::from_utf8(start.name().as_ref()).ok()?.to_owned();
     let mut attributes = Vec::new();
     for attribute in start.attributes() {
+        // The parser holds every name against all before it.
+        if attributes.len() >= ATTRIBUTES_MAXIMUM {
+            return None;
+        }
         let attribute = attribute.ok()?;
         let key = std::str::from_utf8(attribute.key.as_ref()).ok()?.to_owned();
         attributes.push((key, attribute.unescape_value().ok()?.into_owned()));

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+#[path = "../common/dynamic.rs"]
 mod dynamic;
 
 use std::sync::{Arc, Mutex};

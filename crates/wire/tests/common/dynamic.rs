@@ -1,4 +1,5 @@
 //! A structure over a model that is read at run time: what reflection makes possible.
+#![allow(dead_code)] // each test takes what it needs
 
 use std::collections::BTreeMap;
 
