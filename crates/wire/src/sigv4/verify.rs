@@ -154,7 +154,7 @@ fn header_claim(headers: &HeaderMap) -> Result<Claim, Refusal> {
             "Credential" => &mut credential,
             "SignedHeaders" => &mut signed_headers,
             "Signature" => &mut signature,
-            _ => continue,
+            _ => return Err(incomplete("The Authorization header has a parameter that is not known.")),
         };
         if place.replace(value).is_some() {
             return Err(incomplete(format!("Authorization header has '{key}' twice.")));
