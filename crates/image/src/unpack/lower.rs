@@ -13,6 +13,10 @@ use crate::limits::Limits;
 use crate::unpack::root::{Root, is, is_directory, is_opaque, is_whiteout, open_in, stat, stat_if_there};
 use crate::unpack::{Unpacked, attributes, entry_error, split};
 
+/// Modification time of a directory that no layer describes: the same layer gives the same tree, whenever and
+/// wherever it is unpacked.
+const UNDESCRIBED: (i64, u32) = (0, 0);
+
 impl Unpacked {
     /// Finishes the layer in `diff` now that the directories of those below it, topmost first, are known: makes
     /// the hard links into them, takes over the metadata of directories that the archive did not list, and sets
@@ -198,7 +202,7 @@ fn inherit(root: &Root, lowers: &[OwnedFd], path: &[u8]) -> Result<Option<(i64, 
     }
     match find(lowers, path).map_err(fail)? {
         Some(found) if is_directory(&found.stat) => take_over(&found, name, &parent, name, path).map(Some),
-        _ => Ok(None),
+        _ => Ok(Some(UNDESCRIBED)),
     }
 }
 
