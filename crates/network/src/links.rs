@@ -4,12 +4,16 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd as _;
+use std::time::Duration;
 
 use base::{Ipv4Cidr, MacAddress};
 use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{
+    BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVeth, LinkAttribute, LinkInfo,
+    LinkMessage, State,
+};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -131,6 +135,27 @@ impl Links {
         set.map_err(failed(format!("cannot switch on link {index}")))
     }
 
+    /// Waits until packets pass a link that was just switched on: until then the kernel drops them without a word, and
+    /// the task's first connection would hang for a second. A link that is a bridge's port passes packets once the
+    /// bridge says so.
+    ///
+    /// Linux since 6.15 settles a link's state when it is asked for it, so the first look tells; older ones settle it
+    /// on their own, within milliseconds on an idle machine.
+    pub(crate) async fn wait_until_up(&self, name: &str) -> Result<(), NetworkError> {
+        const LOOKS: u32 = 100;
+        const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+        for look in 0..LOOKS {
+            let message = self.handle.link().get().match_name(name).execute().try_next().await;
+            let message = message.map_err(failed(format!("cannot look at the link {name}")))?;
+            if message.is_some_and(|message| passes_packets(&message)) {
+                return Ok(());
+            }
+            tokio::time::sleep(BETWEEN_LOOKS * look.min(10)).await;
+        }
+        tracing::warn!(name, "the link does not come up");
+        Ok(())
+    }
+
     /// Gives a link an address; nothing happens where it has it.
     pub(crate) async fn add_address(
         &self,
@@ -246,6 +271,31 @@ impl Links {
         }
     }
 
+    /// Deletes links together: the kernel waits once for all of them, not tens of milliseconds for each. `group` is a
+    /// number that no other link of the machine has as its group.
+    pub(crate) async fn delete_together(&self, names: &[&str], group: u32) -> Result<(), NetworkError> {
+        let mut found = false;
+        for name in names {
+            let Some(link) = self.find(name).await? else { continue };
+            let message = LinkUnspec::new_with_index(link.index).link_group(group).build();
+            match self.handle.link().set(message).execute().await {
+                Ok(()) => found = true,
+                Err(error) if is(&error, libc::ENODEV) => {}
+                Err(error) => return Err(failed(format!("cannot mark the link {name}"))(error)),
+            }
+        }
+        if !found {
+            return Ok(());
+        }
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::Group(group));
+        match self.handle.link().del_with_message(message).execute().await {
+            // Gone with their namespaces meanwhile.
+            Err(error) if is(&error, libc::ENODEV) => Ok(()),
+            deleted => deleted.map_err(failed(format!("cannot delete the links of group {group}"))),
+        }
+    }
+
     /// Inside a namespace: `lo` on.
     pub(crate) async fn set_up_loopback(&self) -> Result<(), NetworkError> {
         self.up(LOOPBACK).await
@@ -285,6 +335,27 @@ fn output_link(message: &RouteMessage) -> Option<u32> {
         RouteAttribute::Oif(index) => Some(*index),
         _ => None,
     })
+}
+
+fn passes_packets(message: &LinkMessage) -> bool {
+    let mut is_up = false;
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::OperState(state) => is_up = *state == State::Up,
+            LinkAttribute::LinkInfo(infos) => {
+                let ports = infos.iter().filter_map(|info| match info {
+                    LinkInfo::PortData(InfoPortData::BridgePort(port)) => Some(port),
+                    _ => None,
+                });
+                let blocks = |info: &InfoBridgePort| matches!(info, InfoBridgePort::State(state) if *state != BridgePortState::Forwarding);
+                if ports.flatten().any(blocks) {
+                    return false;
+                }
+            }
+            _ => {}
+        }
+    }
+    is_up
 }
 
 fn link(message: &LinkMessage) -> Link {

@@ -44,6 +44,8 @@ struct Inner {
     state: Mutex<State>,
     /// Held while VPCs change, which takes several steps.
     vpc_changes: tokio::sync::Mutex<()>,
+    /// Held while a neighbour entry changes: an address that changes hands must keep that of its new owner.
+    neighbour_changes: tokio::sync::Mutex<()>,
     removals: mpsc::Sender<AttachmentRecord>,
     /// How many removals were asked for, and how many are done.
     removals_asked: watch::Sender<u64>,
@@ -355,10 +357,15 @@ impl Inner {
             mtu: self.mtu,
         };
         self.links.add_veth(&pair).await?;
-        self.links.add_neighbour(bridge, address, mac).await?;
+        {
+            let _alone = self.neighbour_changes.lock().await;
+            self.links.add_neighbour(bridge, address, mac).await?;
+        }
         self.change_rules(|batch| rules::add_attached(batch, mac, address))?;
         new.links.set_up_loopback().await?;
-        new.links.set_up_interface(INTERFACE, address, prefix_length, gateway).await
+        new.links.set_up_interface(INTERFACE, address, prefix_length, gateway).await?;
+        new.links.wait_until_up(INTERFACE).await?;
+        self.links.wait_until_up(&record.namespace).await
     }
 }
 

@@ -211,8 +211,10 @@ fn a_task_cannot_take_another_ones_addresses() {
         let victim = network.attach(attachment("victim", "172.31.0.11")).await.unwrap();
         let witness = network.attach(attachment("witness", "172.31.0.12")).await.unwrap();
         let port = 9000;
+        let (listens, listening) = std::sync::mpsc::channel();
         let heard = spawn_inside(&witness.namespace, move || {
             let socket = UdpSocket::bind(("0.0.0.0", port)).unwrap();
+            listens.send(()).unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
             let mut senders = Vec::new();
             let mut bytes = [0; 16];
@@ -228,6 +230,7 @@ fn a_task_cannot_take_another_ones_addresses() {
                 assert!(sent.is_ok(), "{sent:?}");
             }
         };
+        listening.recv().unwrap();
         inside(&victim.namespace, send("172.31.0.11"));
         inside(&thief.namespace, || run(&["ip", "address", "add", "172.31.0.99/32", "dev", "eth0"]));
         inside(&thief.namespace, send("172.31.0.99"));

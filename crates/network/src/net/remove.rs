@@ -1,6 +1,8 @@
-//! Detaching. Freeing the addresses takes microseconds and is done at once; letting go of namespace and veth pair costs
-//! the kernel tens of milliseconds and is done by one worker, from a bounded queue.
+//! Detaching. Freeing the addresses takes microseconds and is done at once; letting go of a veth pair costs the kernel
+//! tens of milliseconds, in which nobody else can change a link. So one worker does that from a bounded queue, for many
+//! at once.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::sync::mpsc;
@@ -36,7 +38,7 @@ impl Inner {
 
     /// Frees the addresses of what `record` says, and has the rest removed.
     pub(super) async fn forget(&self, record: AttachmentRecord) {
-        self.free_addresses(&record).await;
+        self.silence(&record);
         {
             let mut state = self.state();
             state.attachments.remove(&record.id);
@@ -45,8 +47,9 @@ impl Inner {
         self.remove_later(record).await;
     }
 
-    /// Until this is done the addresses stay taken, so what it removes cannot be a successor's.
-    async fn free_addresses(&self, record: &AttachmentRecord) {
+    /// From here on the attachment can send nothing. Until this is done its addresses stay taken, so what it removes
+    /// cannot be a successor's.
+    fn silence(&self, record: &AttachmentRecord) {
         let Some(attachment) = &record.attachment else { return };
         let (mac, address) = (attachment.mac, attachment.address);
         let removed = self.change_rules(|batch| rules::remove_attached(batch, mac, address));
@@ -61,16 +64,6 @@ impl Inner {
                 );
             }
         }
-        let bridge = self.state().vpc_of(attachment).map(|vpc| vpc.link);
-        if let Some(bridge) = bridge
-            && let Err(error) = self.links.remove_neighbour(bridge, address).await
-        {
-            tracing::warn!(
-                id = record.id,
-                error = &error as &dyn std::error::Error,
-                "cannot forget a neighbour"
-            );
-        }
     }
 
     pub(super) async fn remove_later(&self, record: AttachmentRecord) {
@@ -81,23 +74,55 @@ impl Inner {
 
     /// Removes what the kernel has of some attachments.
     async fn remove(&self, records: &[AttachmentRecord]) {
+        let links: Vec<&str> = records
+            .iter()
+            .filter(|record| record.attachment.is_some())
+            .map(|record| record.namespace.as_str())
+            .collect();
+        let mut removed = self.links.delete_together(&links, self.leaving_group()).await;
         for record in records {
-            if let Err(error) = self.remove_one(record).await {
+            if removed.is_ok() {
+                removed = self.remove_rest(record).await;
+            }
+            if let Err(error) = &removed {
                 // The record stays: the next start tries again.
-                let error: &dyn std::error::Error = &error;
+                let error: &dyn std::error::Error = error;
                 tracing::error!(id = record.id, error, "cannot remove a task's network namespace");
+                removed = Ok(());
             }
         }
     }
 
-    async fn remove_one(&self, record: &AttachmentRecord) -> Result<(), NetworkError> {
-        if record.attachment.is_some() {
-            self.links.delete(&record.namespace).await?;
-        }
+    async fn remove_rest(&self, record: &AttachmentRecord) -> Result<(), NetworkError> {
+        self.forget_neighbour(record).await?;
         namespace::remove(&self.namespace_path(&record.namespace))?;
         self.records.remove_attachment(&record.namespace)?;
         self.state().leaving.remove(&record.namespace);
         Ok(())
+    }
+
+    /// Forgets the neighbour entry of an address, unless a successor has the address by now.
+    async fn forget_neighbour(&self, record: &AttachmentRecord) -> Result<(), NetworkError> {
+        let Some(attachment) = &record.attachment else { return Ok(()) };
+        let _alone = self.neighbour_changes.lock().await;
+        let bridge = {
+            let state = self.state();
+            let is_taken =
+                state.attachments.values().any(|other| other.address() == Some(attachment.address));
+            if is_taken { None } else { state.vpc_of(attachment).map(|vpc| vpc.link) }
+        };
+        match bridge {
+            Some(bridge) => self.links.remove_neighbour(bridge, attachment.address).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The group of links that are on their way out, told by the instance's name.
+    fn leaving_group(&self) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        ("leaving", &self.name).hash(&mut hasher);
+        // The group 0 is that of all links that nobody marked.
+        (hasher.finish() as u32) | 1
     }
 
     /// What is left when no attachment is.

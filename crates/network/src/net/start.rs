@@ -53,6 +53,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Network, NetworkError
         metadata_host,
         state: Mutex::new(State::default()),
         vpc_changes: tokio::sync::Mutex::new(()),
+        neighbour_changes: tokio::sync::Mutex::new(()),
         removals,
         removals_asked: watch::Sender::new(0),
         removals_done: watch::Sender::new(0),
