@@ -397,6 +397,44 @@ fn signatures_decide_who_and_where() {
 }
 
 #[test]
+fn a_presigned_url_is_a_call() {
+    let gateway = gateway(Authentication::Keys(Arc::new(Keys)));
+    let signing_key = SigningKey {
+        access_key_id: "ROOT".to_owned(),
+        secret_access_key: SecretKey::new("secret"),
+        session_token: None,
+    };
+    let url = "http://localhost/?Action=GetCallerIdentity&Version=2011-06-15";
+    let url = wire::sigv4::presign(url, &signing_key, "sts", "us-east-1", NOW, 60).unwrap();
+    let get = |url: &str| http::Request::get(url).header("host", "localhost").body(Bytes::new()).unwrap();
+    let (status, body) = send(&gateway, get(&url));
+    assert!(status == 200 && body.contains("<UserId>000000000000</UserId>"), "{body}");
+    let (status, body) = send(&gateway, get(&url.replace("X-Amz-Expires=60", "X-Amz-Expires=61")));
+    assert!(status == 403 && body.contains("<Code>SignatureDoesNotMatch</Code>"), "{body}");
+}
+
+#[test]
+fn pages_of_other_sites_are_refused_where_nobody_signs() {
+    let gateway = gateway(Authentication::Any);
+    let from = |origin: &'static str| {
+        let mut request = form_request("Action=GetCallerIdentity&Version=2011-06-15");
+        request.headers_mut().insert("origin", http::HeaderValue::from_static(origin));
+        send(&gateway, request).0
+    };
+    assert_eq!(from("http://evil.example"), 403);
+    assert_eq!(from("null"), 403);
+    assert_eq!(from("http://localhost"), 200);
+}
+
+#[test]
+fn a_get_calls_no_json_operation() {
+    let mut request = json_request("CreateCluster", "{}");
+    *request.method_mut() = http::Method::GET;
+    let (status, body) = send(&gateway(Authentication::Any), request);
+    assert!(status == 400 && body.contains("UnknownOperationException"), "{body}");
+}
+
+#[test]
 fn a_node_may_do_only_what_an_agent_needs() {
     let gateway = gateway(Authentication::Keys(Arc::new(Keys)));
     let request = |operation: &str, body: &'static str| {

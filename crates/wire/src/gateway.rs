@@ -13,7 +13,7 @@ use std::task::Poll;
 use base::limits::REQUEST_BODY_BYTES;
 use base::{Clock, Ids, Region, Scope, Timestamp};
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_ENCODING, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::request::Parts;
 
 use crate::call::{Authorizer, Call, Principal};
@@ -184,6 +184,9 @@ impl Gateway {
         let default = &self.settings.default_scope;
         let credentials = match &self.settings.authentication {
             Authentication::Any => {
+                if from_another_site(arrival.parts) {
+                    return Err(refusal::another_site(protocol));
+                }
                 let claim = sigv4::claim(arrival.parts).ok();
                 let region = claim.as_ref().and_then(|claim| claim.region.parse().ok());
                 let region = region.unwrap_or_else(|| default.region.clone());
@@ -225,6 +228,16 @@ impl Gateway {
             None => fallback.clone(),
         }
     }
+}
+
+/// Whether a browser sent the request for a page of another site. Where nobody signs, any page that a developer
+/// visits could otherwise post a form to the gateway on that developer's machine.
+fn from_another_site(parts: &Parts) -> bool {
+    let Some(origin) = parts.headers.get(ORIGIN) else { return false };
+    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+    let site =
+        origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, site)| site.as_bytes());
+    site.is_none() || site != host
 }
 
 /// A request, and what is known of it before it is understood.

@@ -70,6 +70,15 @@ pub fn access_denied(protocol: Protocol, principal: &Principal, denied: &Permiss
     }
 }
 
+/// A browser asks on behalf of a page of another site.
+pub fn another_site(protocol: Protocol) -> Fault {
+    let text = "Requests from the pages of other sites are refused while signatures are not asked for";
+    match protocol {
+        Protocol::AwsQuery | Protocol::Ec2Query => Fault::new("AccessDenied", text, 403),
+        _ => Fault::new("AccessDeniedException", text, 403),
+    }
+}
+
 /// The signature is not accepted.
 pub fn signature(protocol: Protocol, refusal: &Refusal) -> Fault {
     let text = refusal.to_string();

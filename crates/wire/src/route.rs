@@ -41,7 +41,7 @@ pub fn route<'g>(tables: &'g BTreeMap<&'static str, ServiceTable>, parts: &Parts
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let content_type = header(CONTENT_TYPE.as_str()).unwrap_or_default();
     if header("smithy-protocol") == Some("rpc-v2-cbor") {
-        return cbor_route(tables, parts.uri.path());
+        return only_post(parts, cbor_route(tables, parts.uri.path()));
     }
     if parts.headers.contains_key("x-amz-target") {
         // A target that is no text names no operation.
@@ -51,13 +51,21 @@ pub fn route<'g>(tables: &'g BTreeMap<&'static str, ServiceTable>, parts: &Parts
         } else {
             Protocol::AwsJson11
         };
-        return target_route(tables, target, protocol);
+        return only_post(parts, target_route(tables, target, protocol));
     }
     let scoped = sigv4::claim(parts).ok().and_then(|claim| tables.get(claim.aws_service.as_str()));
     if let Some(action) = action(parts, content_type, body) {
         return query_route(tables, scoped, &action);
     }
     rest_route(tables, scoped, parts)
+}
+
+/// These protocols have no operations but for POST: a GET must not change anything.
+fn only_post<'g>(parts: &Parts, mut route: Route<'g>) -> Route<'g> {
+    if parts.method != Method::POST {
+        route.operation = None;
+    }
+    route
 }
 
 fn cbor_route<'g>(tables: &'g BTreeMap<&'static str, ServiceTable>, path: &str) -> Route<'g> {
