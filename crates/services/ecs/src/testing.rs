@@ -90,6 +90,41 @@ impl World {
         arn
     }
 
+    /// A service with a machine that is Fargate capacity, the default VPC, and the task definition `fargate`.
+    pub async fn with_fargate() -> Self {
+        let fargate = [("roadstead.fargate-capacity", None), ("ecs.capability.task-eni", None)];
+        let (world, _) = Self::with_instance(8192, 2048, &fargate).await;
+        let networks = ["172.31.0.0/16".parse().unwrap()];
+        store::rows_vpc::ensure_default_vpc(&world.store, &scope(), &networks, &SeededIds::new(9))
+            .await
+            .unwrap();
+        let definition = json!({
+            "family": "fargate",
+            "networkMode": "awsvpc",
+            "requiresCompatibilities": ["FARGATE"],
+            "cpu": "256",
+            "memory": "512",
+            "containerDefinitions": [{"name": "app", "image": "busybox"}],
+        });
+        world.ok("RegisterTaskDefinition", definition).await;
+        world
+    }
+
+    /// Runs the task definition `fargate` in the default VPC, with `change` over the plain request (null takes away).
+    pub async fn run_on_fargate(&self, change: Value) -> Value {
+        let vpc = store::rows_vpc::find_default_vpc(&self.store.snapshot(), &scope()).unwrap();
+        let subnets: Vec<&str> = vpc.subnets.iter().map(|subnet| subnet.id.as_str()).collect();
+        let mut body = json!({
+            "taskDefinition": "fargate",
+            "launchType": "FARGATE",
+            "networkConfiguration": {"awsvpcConfiguration": {"subnets": subnets, "assignPublicIp": "ENABLED"}},
+        });
+        for (key, value) in change.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        self.ok("RunTask", body).await
+    }
+
     /// Registers a small task definition in the network mode `host`.
     pub async fn register(&self, family: &str) {
         let definition = json!({

@@ -17,6 +17,7 @@ use base::Tag;
 use domain::{CapacityProviderStrategyItem, Cluster, LaunchType, NetworkMode, Resources, TaskDefinition};
 use scheduler::placement::{Constraint, Strategy};
 use store::{Snapshot, Versioned};
+use tokio::sync::{Mutex, MutexGuard};
 use wire::{Call, Fault};
 
 use crate::faults::{client, invalid};
@@ -35,6 +36,16 @@ const STARTED_BY_CHARACTERS: usize = 128;
 /// Characters of a task group. Source: "Group related Amazon ECS tasks" names none; AWS takes 255.
 const GROUP_CHARACTERS: usize = 255;
 
+/// Launches take turns within a process. They all raise the allocation counters of the same few machines, so that
+/// of many at once one would succeed a commit and the others start over, with effort that grows as the square of the
+/// callers. The counters stay the truth: they hold against other processes, and against reports.
+static TURNS: Mutex<()> = Mutex::const_new(());
+
+/// Waits for this launch's turn.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    TURNS.lock().await
+}
+
 /// The fault for what this release cannot do.
 pub fn unsupported(field: &str) -> Fault {
     client(format!("{field} is not supported by this release of Roadstead."))
@@ -42,6 +53,7 @@ pub fn unsupported(field: &str) -> Fault {
 
 /// A request to start tasks, checked.
 #[derive(Debug)]
+#[allow(clippy::struct_field_names)]
 pub struct Launch {
     /// The cluster.
     pub cluster: Versioned<Cluster>,

@@ -45,7 +45,7 @@ impl Operation<CreateCluster> for Ecs {
             let mut transaction = Transaction::new();
             if let Some(there) = there.as_ref().filter(|there| there.status == ClusterStatus::Active) {
                 let same = settings.as_ref().is_none_or(|settings| *settings == there.settings)
-                    && configuration.is_none() | (configuration == there.configuration_document)
+                    && (configuration.is_none() || configuration == there.configuration_document)
                     && providers.as_ref().is_none_or(|providers| *providers == there.capacity_providers)
                     && strategy
                         .as_ref()
@@ -85,5 +85,59 @@ impl Operation<CreateCluster> for Ecs {
 
         let described = cluster::describe(&self.store.snapshot(), &cluster, cluster::Include::ON_CHANGE)?;
         Ok(CreateClusterResponse { cluster: Some(described) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn a_cluster_is_made_once() {
+        let world = World::new();
+        let made = world
+            .ok("CreateCluster", json!({"clusterName": "web", "tags": [{"key": "a", "value": "b"}]}))
+            .await;
+        assert_eq!(
+            made["cluster"],
+            json!({
+                "clusterArn": "arn:aws:ecs:us-east-1:000000000000:cluster/web",
+                "clusterName": "web",
+                "status": "ACTIVE",
+                "registeredContainerInstancesCount": 0,
+                "runningTasksCount": 0,
+                "pendingTasksCount": 0,
+                "activeServicesCount": 0,
+                "statistics": [],
+                "tags": [{"key": "a", "value": "b"}],
+                "settings": [{"name": "containerInsights", "value": "disabled"}],
+                "capacityProviders": [],
+                "defaultCapacityProviderStrategy": [],
+                "attachments": [],
+            })
+        );
+        let again = world.ok("CreateCluster", json!({"clusterName": "web"})).await;
+        assert_eq!(again, made);
+        assert_eq!(
+            world
+                .refused("CreateCluster", json!({"clusterName": "web", "capacityProviders": ["FARGATE"]}))
+                .await,
+            "InvalidParameterException: Arguments on this idempotent request are inconsistent with arguments used in \
+             previous request(s)."
+        );
+        for bad in [
+            json!({"clusterName": "a b"}),
+            json!({"clusterName": ""}),
+            json!({"clusterName": "x".repeat(256)}),
+            json!({"capacityProviders": ["mine"]}),
+            json!({"settings": [{"name": "containerInsights", "value": "maybe"}]}),
+            json!({"defaultCapacityProviderStrategy": [{"capacityProvider": "FARGATE", "weight": 1}]}),
+            json!({"serviceConnectDefaults": {"namespace": "n"}}),
+            json!({"configuration": {"managedStorageConfiguration": {"kmsKeyId": "k"}}}),
+        ] {
+            world.refused("CreateCluster", bad).await;
+        }
     }
 }

@@ -66,3 +66,42 @@ fn no_placements_since(snapshot: &Snapshot, transaction: &mut Transaction) {
         transaction.require_revision::<Allocation>(&key, allocation);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn only_an_empty_cluster_goes() {
+        let (world, instance) = World::with_instance(4096, 4096, &[]).await;
+        assert_eq!(
+            world.refused("DeleteCluster", json!({"cluster": "default"})).await,
+            "ClusterContainsContainerInstancesException: The Cluster cannot be deleted while Container Instances are \
+             active or draining."
+        );
+        world.ok("DeregisterContainerInstance", json!({"containerInstance": instance})).await;
+        let gone = world.ok("DeleteCluster", json!({"cluster": "default"})).await;
+        assert_eq!(text(&gone, "/cluster/status"), "INACTIVE");
+        assert_eq!(world.ok("ListClusters", json!({})).await["clusterArns"], json!([]));
+        let described = world.ok("DescribeClusters", json!({})).await;
+        assert_eq!(text(&described, "/clusters/0/status"), "INACTIVE");
+        assert_eq!(
+            world.refused("DeleteCluster", json!({"cluster": "default"})).await,
+            "ClusterNotFoundException: Cluster not found."
+        );
+        assert_eq!(text(&world.ok("CreateCluster", json!({})).await, "/cluster/status"), "ACTIVE");
+    }
+
+    #[tokio::test]
+    async fn a_fargate_task_keeps_its_cluster() {
+        let world = World::with_fargate().await;
+        world.ok("CreateCluster", json!({"clusterName": "apart"})).await;
+        world.run_on_fargate(json!({"cluster": "apart"})).await;
+        assert_eq!(
+            world.refused("DeleteCluster", json!({"cluster": "apart"})).await,
+            "ClusterContainsTasksException: The Cluster cannot be deleted while Tasks are active."
+        );
+    }
+}

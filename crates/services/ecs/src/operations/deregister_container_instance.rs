@@ -83,3 +83,33 @@ fn forget(snapshot: &Snapshot, transaction: &mut Transaction, instance: &Contain
         transaction.delete::<domain::Allocation>(&there.key());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn with_force_and_without() {
+        let (world, instance) = World::with_instance(1024, 1024, &[]).await;
+        world.register("web").await;
+        let run = world.ok("RunTask", json!({"taskDefinition": "web"})).await;
+        assert_eq!(
+            world.refused("DeregisterContainerInstance", json!({"containerInstance": instance})).await,
+            "InvalidParameterException: Found running tasks on the instance."
+        );
+        let body = json!({"containerInstance": instance, "force": true});
+        let gone = world.ok("DeregisterContainerInstance", body.clone()).await;
+        assert_eq!(text(&gone, "/containerInstance/status"), "INACTIVE");
+        let task = world.ok("DescribeTasks", json!({"tasks": [run["tasks"][0]["taskArn"]]})).await;
+        assert_eq!(text(&task, "/tasks/0/lastStatus"), "STOPPED");
+        assert_eq!(text(&task, "/tasks/0/stopCode"), "InfrastructureHealth");
+        world.refused("DeregisterContainerInstance", body).await;
+        assert_eq!(
+            world.refused("RunTask", json!({"taskDefinition": "web"})).await,
+            "InvalidParameterException: No Container Instances were found in your cluster."
+        );
+        assert_eq!(world.ok("ListContainerInstances", json!({})).await["containerInstanceArns"], json!([]));
+    }
+}

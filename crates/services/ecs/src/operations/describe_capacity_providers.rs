@@ -46,9 +46,12 @@ impl Operation<DescribeCapacityProviders> for Ecs {
             PageRequest::parse(listing, input.max_results.or(Some(PAGE)), input.next_token.as_deref())?;
         let mut names = given
             .iter()
-            .map(|text| match text.starts_with("arn:") {
-                true => identifier::own_arn(call, text, "capacity-provider"),
-                false => Ok(text.clone()),
+            .map(|text| {
+                if text.starts_with("arn:") {
+                    identifier::own_arn(call, text, "capacity-provider")
+                } else {
+                    Ok(text.clone())
+                }
             })
             .collect::<Result<Vec<_>, _>>()?;
         if names.is_empty() {

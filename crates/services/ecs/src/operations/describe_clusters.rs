@@ -54,3 +54,43 @@ impl Operation<DescribeClusters> for Ecs {
         Ok(DescribeClustersResponse { clusters: Some(clusters), failures: Some(failures) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn includes_and_failures() {
+        let (world, _) = World::with_instance(4096, 4096, &[]).await;
+        world.register("web").await;
+        world.ok("RunTask", json!({"taskDefinition": "web", "count": 2})).await;
+        let all = ["ATTACHMENTS", "CONFIGURATIONS", "SETTINGS", "STATISTICS", "TAGS"];
+        let described =
+            world.ok("DescribeClusters", json!({"clusters": ["default", "ghost"], "include": all})).await;
+        let cluster = &described["clusters"][0];
+        assert_eq!(cluster["pendingTasksCount"], json!(2));
+        assert_eq!(cluster["registeredContainerInstancesCount"], json!(1));
+        let statistics = cluster["statistics"].as_array().unwrap();
+        assert!(
+            statistics.contains(&json!({"name": "pendingEC2TasksCount", "value": "2"})),
+            "{statistics:?}"
+        );
+        assert!(statistics.contains(&json!({"name": "runningFargateTasksCount", "value": "0"})));
+        assert_eq!(cluster["settings"], json!([{"name": "containerInsights", "value": "disabled"}]));
+        assert_eq!(
+            described["failures"],
+            json!([{"arn": "arn:aws:ecs:us-east-1:000000000000:cluster/ghost", "reason": "MISSING"}])
+        );
+        let plain = world.ok("DescribeClusters", json!({})).await;
+        assert_eq!(plain["clusters"][0]["clusterName"], json!("default"));
+        assert_eq!(plain["clusters"][0]["settings"], json!([]));
+        assert!(
+            world
+                .refused("DescribeClusters", json!({"clusters": ["a b"]}))
+                .await
+                .contains("Cluster must match")
+        );
+    }
+}

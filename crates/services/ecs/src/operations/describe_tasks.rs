@@ -57,3 +57,40 @@ impl Operation<DescribeTasks> for Ecs {
         Ok(DescribeTasksResponse { tasks: Some(tasks), failures: Some(failures) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn by_id_and_arn() {
+        let (world, _) = World::with_instance(1024, 1024, &[]).await;
+        world.register("web").await;
+        let run =
+            world.ok("RunTask", json!({"taskDefinition": "web", "tags": [{"key": "a", "value": "b"}]})).await;
+        let arn = text(&run, "/tasks/0/taskArn");
+        let id = arn.rsplit('/').next().unwrap();
+        let ghost = "f".repeat(32);
+        let described = world.ok("DescribeTasks", json!({"tasks": [id, ghost], "include": ["TAGS"]})).await;
+        assert_eq!(described["tasks"], run["tasks"]);
+        assert_eq!(
+            described["failures"],
+            json!([{"arn": format!("arn:aws:ecs:us-east-1:000000000000:task/default/{ghost}"), "reason": "MISSING"}])
+        );
+        let plain = world.ok("DescribeTasks", json!({"tasks": [arn]})).await;
+        assert_eq!(plain["tasks"][0]["tags"], json!([]));
+        assert_eq!(
+            world.refused("DescribeTasks", json!({"tasks": []})).await,
+            "InvalidParameterException: Tasks cannot be empty."
+        );
+        assert_eq!(
+            world.refused("DescribeTasks", json!({"cluster": "ghost", "tasks": [id]})).await,
+            "ClusterNotFoundException: Cluster not found."
+        );
+        let far = arn.replace("us-east-1", "eu-west-1");
+        world.refused("DescribeTasks", json!({"tasks": [far]})).await;
+        world.refused("DescribeTasks", json!({"tasks": vec![id; 101]})).await;
+    }
+}

@@ -31,3 +31,24 @@ impl Operation<DiscoverPollEndpoint> for Ecs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn where_the_client_found_us() {
+        let (world, instance) = World::with_instance(1024, 1024, &[]).await;
+        let body = json!({"cluster": "default", "containerInstance": instance, "zoneId": ""});
+        let answer = world.ok("DiscoverPollEndpoint", body).await;
+        assert_eq!(
+            answer,
+            json!({
+                "endpoint": "http://127.0.0.1:4566/_roadstead/acs",
+                "telemetryEndpoint": "http://127.0.0.1:4566/_roadstead/tcs",
+            })
+        );
+    }
+}

@@ -64,3 +64,55 @@ impl Operation<ListAccountSettings> for Ecs {
         Ok(ListAccountSettingsResponse { settings: Some(settings), next_token })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn own_default_and_effective() {
+        let world = World::with_cluster().await;
+        let effective = world.ok("ListAccountSettings", json!({"effectiveSettings": true})).await;
+        assert_eq!(effective["settings"].as_array().unwrap().len(), 10);
+        let rest = world
+            .ok(
+                "ListAccountSettings",
+                json!({"effectiveSettings": true, "nextToken": effective["nextToken"]}),
+            )
+            .await;
+        assert_eq!(rest["settings"].as_array().unwrap().len(), 1);
+        assert_eq!(world.ok("ListAccountSettings", json!({})).await["settings"], json!([]));
+
+        let put = world
+            .ok("PutAccountSettingDefault", json!({"name": "containerInsights", "value": "enhanced"}))
+            .await;
+        let setting = json!({
+            "name": "containerInsights", "value": "enhanced",
+            "principalArn": "arn:aws:iam::000000000000:root", "type": "user",
+        });
+        assert_eq!(put["setting"], setting);
+        assert_eq!(world.ok("ListAccountSettings", json!({})).await["settings"], json!([setting]));
+        let cluster = world.ok("CreateCluster", json!({"clusterName": "new"})).await;
+        assert_eq!(cluster["cluster"]["settings"][0]["value"], json!("enhanced"));
+        let gone = world.ok("DeleteAccountSetting", json!({"name": "containerInsights"})).await;
+        assert_eq!(text(&gone, "/setting/value"), "disabled");
+
+        world.ok("PutAccountSetting", json!({"name": "defaultLogDriverMode", "value": "blocking"})).await;
+        let named = world
+            .ok("ListAccountSettings", json!({"name": "defaultLogDriverMode", "effectiveSettings": true}))
+            .await;
+        assert_eq!(text(&named, "/settings/0/value"), "blocking");
+        for bad in [
+            json!({"name": "colour", "value": "red"}),
+            json!({"name": "containerInsights", "value": "maybe"}),
+            json!({"name": "guardDutyActivate", "value": "on"}),
+            json!({"name": "taskLongArnFormat", "value": "disabled"}),
+            json!({"name": "containerInsights", "value": "enabled", "principalArn": "arn:aws:iam::999999999999:root"}),
+        ] {
+            world.refused("PutAccountSetting", bad).await;
+        }
+        world.refused("ListAccountSettings", json!({"value": "enabled"})).await;
+    }
+}

@@ -29,3 +29,29 @@ impl Operation<ListClusters> for Ecs {
         Ok(ListClustersResponse { cluster_arns: Some(arns), next_token })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn page_by_page() {
+        let world = World::new();
+        for name in ["a", "b", "c"] {
+            world.ok("CreateCluster", json!({"clusterName": name})).await;
+        }
+        let first = world.ok("ListClusters", json!({"maxResults": 2})).await;
+        assert_eq!(first["clusterArns"].as_array().unwrap().len(), 2);
+        let second =
+            world.ok("ListClusters", json!({"maxResults": 2, "nextToken": first["nextToken"]})).await;
+        assert_eq!(second["clusterArns"], json!(["arn:aws:ecs:us-east-1:000000000000:cluster/c"]));
+        assert!(second.get("nextToken").is_none());
+        assert_eq!(
+            world.refused("ListClusters", json!({"nextToken": "x"})).await,
+            "InvalidParameterException: Invalid token."
+        );
+        world.refused("ListClusters", json!({"maxResults": 101})).await;
+    }
+}

@@ -156,3 +156,59 @@ impl Filters {
             && !(of_instance && task.launch_type == LaunchType::Fargate)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn every_filter() {
+        let (world, instance) = World::with_instance(8192, 8192, &[]).await;
+        world.register("web").await;
+        world.register("api").await;
+        let run = |body| {
+            let world = &world;
+            async move {
+                world.clock.advance_millis(1000);
+                text(&world.ok("RunTask", body).await, "/tasks/0/taskArn")
+            }
+        };
+        let web = run(json!({"taskDefinition": "web", "startedBy": "me"})).await;
+        let api = run(json!({"taskDefinition": "api"})).await;
+        let list = |body| {
+            let world = &world;
+            async move { world.ok("ListTasks", body).await["taskArns"].clone() }
+        };
+        assert_eq!(list(json!({})).await, json!([api, web]));
+        assert_eq!(list(json!({"family": "web"})).await, json!([web]));
+        assert_eq!(list(json!({"startedBy": "me"})).await, json!([web]));
+        assert_eq!(list(json!({"containerInstance": instance})).await, json!([api, web]));
+        assert_eq!(list(json!({"launchType": "FARGATE"})).await, json!([]));
+        assert_eq!(list(json!({"desiredStatus": "STOPPED"})).await, json!([]));
+        assert_eq!(list(json!({"desiredStatus": "PENDING"})).await, json!([]));
+        world.ok("StopTask", json!({"task": web})).await;
+        assert_eq!(list(json!({"desiredStatus": "STOPPED", "family": "web"})).await, json!([web]));
+        assert_eq!(list(json!({})).await, json!([api]));
+
+        let web = run(json!({"taskDefinition": "web"})).await;
+        let first = world.ok("ListTasks", json!({"maxResults": 1})).await;
+        assert_eq!(first["taskArns"], json!([web]));
+        let second = world.ok("ListTasks", json!({"maxResults": 1, "nextToken": first["nextToken"]})).await;
+        assert_eq!(second["taskArns"], json!([api]));
+        assert!(second.get("nextToken").is_none());
+
+        world.refused("ListTasks", json!({"startedBy": "me", "family": "web"})).await;
+        assert_eq!(
+            world.refused("ListTasks", json!({"cluster": "ghost"})).await,
+            "ClusterNotFoundException: Cluster not found."
+        );
+        assert!(
+            world
+                .refused("ListTasks", json!({"serviceName": "s"}))
+                .await
+                .starts_with("ServiceNotFoundException")
+        );
+    }
+}

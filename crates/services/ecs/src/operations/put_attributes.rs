@@ -45,3 +45,59 @@ fn within_limit(instance: &ContainerInstance) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn put_list_place_delete() {
+        let (world, instance) = World::with_instance(1024, 1024, &[]).await;
+        world.register("web").await;
+        let stack = json!({"name": "stack", "value": "prod", "targetId": instance});
+        let put = world.ok("PutAttributes", json!({"attributes": [stack]})).await;
+        assert_eq!(put["attributes"], json!([stack]));
+        let listed = world
+            .ok("ListAttributes", json!({"targetType": "container-instance", "attributeName": "stack"}))
+            .await;
+        assert_eq!(listed["attributes"], json!([stack]));
+        let run = |expression: &str| json!({"taskDefinition": "web", "placementConstraints": [{"type": "memberOf", "expression": expression}]});
+        assert_eq!(world.ok("RunTask", run("attribute:stack == prod")).await["failures"], json!([]));
+        assert_eq!(
+            world.ok("RunTask", run("attribute:stack == test")).await["failures"],
+            json!([{"arn": instance, "reason": "MemberOf placement constraint unsatisfied."}])
+        );
+        let filtered = world.ok("ListContainerInstances", json!({"filter": "attribute:stack exists"})).await;
+        assert_eq!(filtered["containerInstanceArns"], json!([instance]));
+        world.refused("ListContainerInstances", json!({"filter": "attribute:"})).await;
+        world.ok("DeleteAttributes", json!({"attributes": [{"name": "stack", "targetId": instance}]})).await;
+        let listed = world
+            .ok("ListAttributes", json!({"targetType": "container-instance", "attributeName": "stack"}))
+            .await;
+        assert_eq!(listed["attributes"], json!([]));
+
+        let many: Vec<_> =
+            (0..6).map(|number| json!({"name": format!("a{number}"), "targetId": instance})).collect();
+        world.ok("PutAttributes", json!({"attributes": many})).await;
+        let more: Vec<_> =
+            (0..5).map(|number| json!({"name": format!("b{number}"), "targetId": instance})).collect();
+        assert_eq!(
+            world.refused("PutAttributes", json!({"attributes": more})).await,
+            "AttributeLimitExceededException: You can apply up to 10 custom attributes for each resource."
+        );
+        let ghost = json!({"name": "a", "targetId": "0".repeat(32)});
+        assert!(
+            world
+                .refused("PutAttributes", json!({"attributes": [ghost]}))
+                .await
+                .starts_with("TargetNotFoundException")
+        );
+        world
+            .refused("PutAttributes", json!({"attributes": [{"name": "ecs.a", "targetId": instance}]}))
+            .await;
+        world.refused("PutAttributes", json!({"attributes": []})).await;
+        world.refused("ListAttributes", json!({"targetType": "other"})).await;
+    }
+}

@@ -55,3 +55,46 @@ impl Operation<PutClusterCapacityProviders> for Ecs {
         Ok(PutClusterCapacityProvidersResponse { cluster: Some(described) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn the_default_strategy_places_tasks() {
+        let world = World::with_fargate().await;
+        let strategy = json!([
+            {"capacityProvider": "FARGATE", "base": 1, "weight": 1},
+            {"capacityProvider": "FARGATE_SPOT", "base": 0, "weight": 1},
+        ]);
+        let put = json!({
+            "cluster": "default",
+            "capacityProviders": ["FARGATE", "FARGATE_SPOT"],
+            "defaultCapacityProviderStrategy": strategy,
+        });
+        let answer = world.ok("PutClusterCapacityProviders", put).await;
+        assert_eq!(answer["cluster"]["defaultCapacityProviderStrategy"], strategy);
+        let run = world.run_on_fargate(json!({"launchType": null, "count": 3})).await;
+        let providers: Vec<&str> = run["tasks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|task| task["capacityProviderName"].as_str().unwrap())
+            .collect();
+        assert_eq!(providers, ["FARGATE", "FARGATE", "FARGATE_SPOT"]);
+        let without =
+            json!({"cluster": "default", "capacityProviders": [], "defaultCapacityProviderStrategy": []});
+        assert_eq!(
+            world.refused("PutClusterCapacityProviders", without).await,
+            "ResourceInUseException: The specified capacity provider is in use and cannot be removed."
+        );
+        let described =
+            world.ok("DescribeCapacityProviders", json!({"capacityProviders": ["FARGATE", "mine"]})).await;
+        assert_eq!(text(&described, "/capacityProviders/0/status"), "ACTIVE");
+        assert_eq!(text(&described, "/failures/0/reason"), "MISSING");
+        let all = world.ok("DescribeCapacityProviders", json!({})).await;
+        assert_eq!(all["capacityProviders"].as_array().unwrap().len(), 2);
+    }
+}

@@ -264,3 +264,73 @@ fn identity(document: &str) -> Result<Identity, Fault> {
         architecture: text("architecture")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn what_was_sent_comes_back() {
+        let sent =
+            [("ecs.capability.task-eni", None), ("stack", Some("prod")), ("ecs.os-type", Some("linux"))];
+        let (world, arn) = World::with_instance(2048, 1000, &sent).await;
+        let described = world.ok("DescribeContainerInstances", json!({"containerInstances": [arn]})).await;
+        let instance = &described["containerInstances"][0];
+        let attributes = instance["attributes"].as_array().unwrap();
+        assert!(attributes.contains(&json!({"name": "ecs.capability.task-eni"})));
+        assert!(attributes.contains(&json!({"name": "stack", "value": "prod"})));
+        assert!(attributes.contains(&json!({"name": "ecs.availability-zone", "value": "us-east-1a"})));
+        assert!(text(instance, "/ec2InstanceId").starts_with("mi-"));
+        assert_eq!(text(instance, "/status"), "ACTIVE");
+        let remaining = instance["remainingResources"].as_array().unwrap();
+        assert_eq!((&remaining[0]["name"], &remaining[0]["integerValue"]), (&json!("CPU"), &json!(2048)));
+        assert_eq!(remaining[2]["stringSetValue"], json!(["22", "51678"]));
+
+        let again = json!({
+            "cluster": "default",
+            "containerInstanceArn": arn,
+            "totalResources": [{"name": "CPU", "type": "INTEGER", "integerValue": 4096}],
+            "attributes": [{"name": "ecs.capability.task-eni"}],
+        });
+        let again = world.ok("RegisterContainerInstance", again).await;
+        assert_eq!(text(&again, "/containerInstance/containerInstanceArn"), arn);
+        let attributes = again["containerInstance"]["attributes"].as_array().unwrap();
+        assert!(attributes.contains(&json!({"name": "stack", "value": "prod"})), "custom attributes stay");
+        assert_eq!(
+            world.refused("RegisterContainerInstance", json!({"cluster": "ghost"})).await,
+            "ClientException: Cluster not found."
+        );
+        let ghost = arn.replace(arn.rsplit('/').next().unwrap(), &"0".repeat(32));
+        world.refused("RegisterContainerInstance", json!({"containerInstanceArn": ghost})).await;
+        world.refused("RegisterContainerInstance", json!({"attributes": [{"name": "a b"}]})).await;
+        world.refused("RegisterContainerInstance", json!({"instanceIdentityDocument": "{"})).await;
+    }
+
+    #[tokio::test]
+    async fn the_identity_document_is_read() {
+        let world = World::with_cluster().await;
+        let document = json!({
+            "instanceId": "i-0123456789abcdef0", "availabilityZone": "us-east-1c", "instanceType": "m5.large",
+            "imageId": "ami-1", "architecture": "x86_64",
+        });
+        let body = json!({"instanceIdentityDocument": document.to_string()});
+        let one = world.ok("RegisterContainerInstance", body.clone()).await;
+        assert_eq!(text(&one, "/containerInstance/ec2InstanceId"), "i-0123456789abcdef0");
+        let attributes = one["containerInstance"]["attributes"].as_array().unwrap();
+        for (name, value) in [
+            ("ecs.availability-zone", "us-east-1c"),
+            ("ecs.instance-type", "m5.large"),
+            ("ecs.ami-id", "ami-1"),
+        ] {
+            assert!(attributes.contains(&json!({"name": name, "value": value})), "{name}");
+        }
+        let two = world.ok("RegisterContainerInstance", body).await;
+        assert_eq!(
+            text(&one, "/containerInstance/containerInstanceArn"),
+            text(&two, "/containerInstance/containerInstanceArn"),
+            "one EC2 instance is one container instance"
+        );
+    }
+}

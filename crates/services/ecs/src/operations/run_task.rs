@@ -48,6 +48,7 @@ impl Operation<RunTask> for Ecs {
         let token = client_token(input.client_token.as_deref())?;
         let digest = digest(&input);
 
+        let _turn = launch::turn().await;
         let update = self.store.update(|snapshot| {
             if let Some(tasks) = repeated(snapshot, call, token.as_deref(), &digest)? {
                 return Ok((Transaction::new(), (tasks, Vec::new())));
@@ -79,7 +80,7 @@ fn client_token(text: Option<&str>) -> Result<Option<String>, Fault> {
 fn digest(input: &RunTaskRequest) -> String {
     let without_token = RunTaskRequest { client_token: None, ..input.clone() };
     let digest = Sha256::digest(wire::json::to_string(&without_token).as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest)
 }
 
 /// The tasks that an earlier call with the same token started.
@@ -187,5 +188,214 @@ mod tests {
         assert_eq!(text(&described, "/tasks/0/lastStatus"), "STOPPED");
         assert_eq!(described["tasks"][0]["containers"][0]["exitCode"], json!(137));
         assert_eq!(text(&described, "/tasks/0/stoppedReason"), "enough");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_a_failure() {
+        let (world, instance) = World::with_instance(1024, 300, &[]).await;
+        world.register("web").await;
+        let run = world.ok("RunTask", json!({"taskDefinition": "web", "count": 5})).await;
+        assert_eq!(run["tasks"].as_array().unwrap().len(), 2);
+        assert_eq!(run["failures"], json!([{"arn": instance, "reason": "RESOURCE:MEMORY"}]));
+        let described =
+            world.ok("DescribeContainerInstances", json!({"containerInstances": [instance]})).await;
+        let instance = &described["containerInstances"][0];
+        assert_eq!(instance["remainingResources"][1]["integerValue"], json!(300 - 256));
+        assert_eq!(instance["pendingTasksCount"], json!(2));
+    }
+
+    #[tokio::test]
+    async fn many_at_once_never_take_more_than_there_is() {
+        let (world, _) = World::with_instance(100_000, 10 * 128, &[]).await;
+        world.register("web").await;
+        let calls = (0..40).map(|_| world.ok("RunTask", json!({"taskDefinition": "web"})));
+        let mut placed = 0;
+        for call in futures_of(calls).await {
+            placed += call["tasks"].as_array().unwrap().len();
+        }
+        assert_eq!(placed, 10);
+        let snapshot = world.store.snapshot();
+        let machine =
+            snapshot.scan::<domain::ContainerInstance>(store::Prefix::everything(), None).next().unwrap();
+        let tasks: Vec<_> = snapshot.scan::<domain::Task>(store::Prefix::everything(), None).collect();
+        let tasks = tasks.iter().map(|task| task.value.as_ref());
+        assert_eq!(scheduler::laws::nothing_is_promised_twice(&machine, tasks), Ok(()));
+    }
+
+    /// All of them at once, in one task.
+    async fn futures_of<T>(calls: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+        let mut calls: Vec<_> = calls.map(Box::pin).collect();
+        let mut done = Vec::new();
+        std::future::poll_fn(|context| {
+            calls.retain_mut(|call| match call.as_mut().poll(context) {
+                std::task::Poll::Ready(value) => {
+                    done.push(value);
+                    false
+                }
+                std::task::Poll::Pending => true,
+            });
+            if calls.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+        done
+    }
+
+    #[tokio::test]
+    async fn the_same_token_gives_the_same_tasks() {
+        let (world, _) = World::with_instance(8192, 8192, &[]).await;
+        world.register("web").await;
+        let body = json!({"taskDefinition": "web", "count": 2, "clientToken": "once"});
+        let one = world.ok("RunTask", body.clone()).await;
+        let two = world.ok("RunTask", body.clone()).await;
+        assert_eq!(one, two);
+        let mut other = body.clone();
+        other["count"] = json!(1);
+        let (status, conflict) = world.call("RunTask", other).await;
+        assert_eq!((status, conflict["__type"].as_str()), (400, Some("ConflictException")), "{conflict}");
+        assert_eq!(conflict["resourceIds"], json!([one["tasks"][0]["taskArn"], one["tasks"][1]["taskArn"]]));
+        world.clock.advance_millis(25 * 3600 * 1000);
+        let later = world.ok("RunTask", body).await;
+        assert_ne!(one["tasks"][0]["taskArn"], later["tasks"][0]["taskArn"]);
+    }
+
+    #[tokio::test]
+    async fn overrides_count() {
+        let (world, instance) = World::with_instance(1024, 1024, &[]).await;
+        world.register("web").await;
+        let overrides = json!({
+            "cpu": "512", "memory": "600",
+            "containerOverrides": [{"name": "app", "command": ["sleep", "1"], "memory": 500,
+                "environment": [{"name": "A", "value": "b"}]}],
+            "taskRoleArn": "arn:aws:iam::000000000000:role/other",
+        });
+        let run = world.ok("RunTask", json!({"taskDefinition": "web", "overrides": overrides})).await;
+        let task = &run["tasks"][0];
+        assert_eq!((text(task, "/cpu"), text(task, "/memory")), ("512".into(), "600".into()));
+        assert_eq!(task["overrides"]["containerOverrides"], overrides["containerOverrides"]);
+        assert_eq!(text(task, "/overrides/taskRoleArn"), "arn:aws:iam::000000000000:role/other");
+        assert_eq!(text(task, "/containers/0/memory"), "500");
+        let described =
+            world.ok("DescribeContainerInstances", json!({"containerInstances": [instance]})).await;
+        assert_eq!(described["containerInstances"][0]["remainingResources"][1]["integerValue"], json!(424));
+
+        let refused = |overrides| {
+            let world = &world;
+            async move { world.refused("RunTask", json!({"taskDefinition": "web", "overrides": overrides})).await }
+        };
+        assert_eq!(
+            refused(json!({"containerOverrides": [{"name": "ghost"}]})).await,
+            "InvalidParameterException: Override for container named ghost is not a container in the TaskDefinition."
+        );
+        refused(json!({"containerOverrides": [{"name": "app"}, {"name": "app"}]})).await;
+        refused(json!({"containerOverrides": [{"name": "app", "command": ["x".repeat(9000)]}]})).await;
+        refused(json!({"containerOverrides": [{"name": "app", "environmentFiles": [{"type": "s3", "value": "x"}]}]})).await;
+        refused(json!({"inferenceAcceleratorOverrides": [{"deviceName": "d"}]})).await;
+        refused(json!({"memory": "100"})).await;
+        refused(json!({"ephemeralStorage": {"sizeInGiB": 30}})).await;
+    }
+
+    #[tokio::test]
+    async fn fargate_takes_any_account_of_the_machine() {
+        let world = World::with_fargate().await;
+        let run =
+            world.run_on_fargate(json!({"platformVersion": "LATEST", "enableECSManagedTags": true})).await;
+        let task = &run["tasks"][0];
+        assert_eq!(text(task, "/launchType"), "FARGATE");
+        assert_eq!(text(task, "/platformVersion"), "1.4.0");
+        assert_eq!(text(task, "/lastStatus"), "PROVISIONING");
+        assert_eq!(task["ephemeralStorage"], json!({"sizeInGiB": 20}));
+        assert!(task.get("containerInstanceArn").is_none());
+        assert_eq!(task["tags"], json!([{"key": "aws:ecs:clusterName", "value": "default"}]));
+        assert_eq!(text(task, "/attachments/0/details/0/name"), "subnetId");
+        // 2,048 MiB are there, and a task takes 512.
+        let more = world.run_on_fargate(json!({"count": 10})).await;
+        assert_eq!(more["tasks"].as_array().unwrap().len(), 3);
+        assert_eq!(
+            more["failures"],
+            json!([{"reason": "Capacity is unavailable at this time. Please try again later or in a different availability zone"}])
+        );
+    }
+
+    #[tokio::test]
+    async fn what_aws_refuses() {
+        let world = World::with_fargate().await;
+        world.register("web").await;
+        let network = |subnet: &str| json!({"awsvpcConfiguration": {"subnets": [subnet]}});
+        for (body, wanted) in [
+            (
+                json!({"taskDefinition": "web", "cluster": "ghost"}),
+                "ClusterNotFoundException: Cluster not found.",
+            ),
+            (json!({"taskDefinition": "ghost"}), "ClientException: TaskDefinition not found."),
+            (
+                json!({"taskDefinition": "fargate", "launchType": "FARGATE"}),
+                "InvalidParameterException: Network Configuration must be provided when networkMode 'awsvpc' is specified.",
+            ),
+            (
+                json!({"taskDefinition": "web", "networkConfiguration": network("subnet-1")}),
+                "InvalidParameterException: Network Configuration is not valid for the given networkMode of this task definition.",
+            ),
+            (
+                json!({"taskDefinition": "web", "launchType": "FARGATE"}),
+                "InvalidParameterException: Task definition does not support launch_type FARGATE.",
+            ),
+            (
+                json!({"taskDefinition": "fargate", "launchType": "FARGATE", "networkConfiguration": network("subnet-x")}),
+                "InvalidParameterException: Error retrieving subnet information for [subnet-x]: The subnet ID 'subnet-x' does not exist (ErrorCode: InvalidSubnetID.NotFound)",
+            ),
+            (
+                json!({"taskDefinition": "web", "launchType": "EC2", "capacityProviderStrategy": [{"capacityProvider": "FARGATE"}]}),
+                "InvalidParameterException: Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
+            ),
+            (
+                json!({"taskDefinition": "web", "platformVersion": "LATEST"}),
+                "InvalidParameterException: The platform version must be null when specifying an EC2 launch type.",
+            ),
+            (
+                json!({"taskDefinition": "fargate", "launchType": "FARGATE", "platformVersion": "9.9.9"}),
+                "PlatformUnknownException: The specified platform does not exist.",
+            ),
+            (
+                json!({"taskDefinition": "web", "group": "service:web"}),
+                "InvalidParameterException: Invalid namespace for group.",
+            ),
+        ] {
+            assert_eq!(world.refused("RunTask", body.clone()).await, wanted, "{body}");
+        }
+        let with = |key: &str, value: serde_json::Value| json!({"taskDefinition": "web", key: value});
+        for body in [
+            with("count", json!(0)),
+            with("count", json!(11)),
+            with("startedBy", json!("x".repeat(129))),
+            with("startedBy", json!("a b")),
+            with("clientToken", json!("x".repeat(65))),
+            with("clientToken", json!("a b")),
+            with("tags", json!([{"key": "aws:x", "value": "y"}])),
+            with("propagateTags", json!("SERVICE")),
+            with("enableExecuteCommand", json!(true)),
+            with("placementStrategy", json!([{"type": "spread"}])),
+            with("placementStrategy", json!([{"type": "binpack", "field": "disk"}])),
+            with("placementStrategy", json!(vec![json!({"type": "random"}); 6])),
+            with("placementConstraints", json!([{"type": "memberOf", "expression": "colour == red"}])),
+            with("placementConstraints", json!(vec![json!({"type": "distinctInstance"}); 11])),
+            with("capacityProviderStrategy", json!([{"capacityProvider": "FARGATE", "weight": 1}])),
+            with("volumeConfigurations", json!([{"name": "v"}])),
+            with("launchType", json!("MANAGED_INSTANCES")),
+        ] {
+            world.refused("RunTask", body).await;
+        }
+        let tasks = world.ok("ListTasks", json!({})).await;
+        assert_eq!(tasks["taskArns"], json!([]), "what is refused leaves nothing");
+    }
+
+    #[tokio::test]
+    async fn bridge_waits_for_a_later_release() {
+        let (world, _) = World::with_instance(1024, 1024, &[]).await;
+        let definition =
+            json!({"family": "old", "containerDefinitions": [{"name": "a", "image": "i", "memory": 64}]});
+        world.ok("RegisterTaskDefinition", definition).await;
+        assert!(
+            world.refused("RunTask", json!({"taskDefinition": "old"})).await.contains("network mode bridge")
+        );
     }
 }

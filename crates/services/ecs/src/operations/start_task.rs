@@ -51,6 +51,7 @@ impl Operation<StartTask> for Ecs {
         }
         let request = as_run_task(input);
 
+        let _turn = launch::turn().await;
         let update = self.store.update(|snapshot| {
             let launch = launch::check(snapshot, call, &request)?;
             let instances = ids.iter().map(|id| {
@@ -85,5 +86,43 @@ fn as_run_task(input: StartTaskRequest) -> RunTaskRequest {
         task_definition: input.task_definition,
         volume_configurations: input.volume_configurations,
         ..RunTaskRequest::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn on_the_instances_named() {
+        let (world, instance) = World::with_instance(1024, 100, &[]).await;
+        let other = world.add_instance(1024, 1024, &[]).await;
+        let ghost = "0".repeat(32);
+        world.register("web").await;
+        let body = json!({"taskDefinition": "web", "containerInstances": [instance, other, ghost]});
+        let started = world.ok("StartTask", body).await;
+        assert_eq!(text(&started, "/tasks/0/containerInstanceArn"), other);
+        assert_eq!(
+            started["failures"],
+            json!([
+                {"arn": instance, "reason": "RESOURCE:MEMORY"},
+                {"arn": format!("arn:aws:ecs:us-east-1:000000000000:container-instance/default/{ghost}"), "reason": "MISSING"},
+            ])
+        );
+        world.refused("StartTask", json!({"taskDefinition": "web", "containerInstances": []})).await;
+        world
+            .refused("StartTask", json!({"taskDefinition": "web", "containerInstances": [other, other]}))
+            .await;
+        assert_eq!(
+            world
+                .refused(
+                    "StartTask",
+                    json!({"cluster": "x", "taskDefinition": "web", "containerInstances": [ghost]})
+                )
+                .await,
+            "ClusterNotFoundException: Cluster not found."
+        );
     }
 }

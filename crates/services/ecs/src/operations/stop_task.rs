@@ -69,3 +69,39 @@ fn order_stop(transaction: &mut Transaction, task: &Task, call: &Call) {
         written_at: call.now,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{OutboxMessage, OutboxOrder};
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn the_wish_is_written_once() {
+        let (world, _) = World::with_instance(1024, 1024, &[]).await;
+        world.register("web").await;
+        let run = world.ok("RunTask", json!({"taskDefinition": "web"})).await;
+        let task = text(&run, "/tasks/0/taskArn");
+        let stopped = world.ok("StopTask", json!({"task": task})).await;
+        assert_eq!(text(&stopped, "/task/stoppedReason"), "Task stopped by user");
+        let again = world.ok("StopTask", json!({"task": task, "reason": "other"})).await;
+        assert_eq!(again, stopped);
+        let order =
+            world.store.snapshot().scan::<OutboxMessage>(store::Prefix::everything(), None).next().unwrap();
+        assert_eq!((order.order, order.generation), (OutboxOrder::Stop, 2));
+        assert_eq!(
+            world.refused("StopTask", json!({"task": "0".repeat(32)})).await,
+            "InvalidParameterException: The referenced task was not found."
+        );
+        assert_eq!(
+            world.refused("StopTask", json!({"task": "short"})).await,
+            "InvalidParameterException: taskId length should be one of [32,36]"
+        );
+        assert_eq!(
+            world.refused("StopTask", json!({"task": task.replace("task/default", "task/other")})).await,
+            "InvalidParameterException: Invalid identifier: Identifier is for cluster other. Your cluster is default"
+        );
+        world.refused("StopTask", json!({"task": task, "reason": "x".repeat(1025)})).await;
+    }
+}

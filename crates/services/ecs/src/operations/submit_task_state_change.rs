@@ -153,3 +153,62 @@ pub(super) fn network_bindings(given: Vec<api::ecs::NetworkBinding>) -> Result<V
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn reports_of_every_kind() {
+        let world = World::with_fargate().await;
+        let run = world.run_on_fargate(json!({})).await;
+        let task = text(&run, "/tasks/0/taskArn");
+        assert_eq!(text(&run, "/tasks/0/lastStatus"), "PROVISIONING");
+        assert_eq!(text(&run, "/tasks/0/attachments/0/status"), "PRECREATED");
+        let id = text(&run, "/tasks/0/attachments/0/id");
+        let attachment = format!("arn:aws:ecs:us-east-1:000000000000:attachment/{id}");
+        let attached = json!([{"attachmentArn": attachment, "status": "ATTACHED"}]);
+        world
+            .ok("SubmitAttachmentStateChanges", json!({"cluster": "default", "attachments": attached}))
+            .await;
+        let body = json!({
+            "cluster": "default", "task": task, "status": "STOPPED",
+            "reason": "CannotPullContainerError: no such image",
+            "pullStartedAt": 1_795_348_801.5,
+            "containers": [{"containerName": "app", "status": "STOPPED", "reason": "CannotPullContainerError: no such image"}],
+        });
+        let answer = world.ok("SubmitTaskStateChange", body).await;
+        assert!(answer["acknowledgment"].is_string());
+        let described = world.ok("DescribeTasks", json!({"tasks": [task]})).await;
+        let described = &described["tasks"][0];
+        assert_eq!(text(described, "/lastStatus"), "DEPROVISIONING");
+        assert_eq!(text(described, "/stopCode"), "TaskFailedToStart");
+        assert_eq!(text(described, "/stoppedReason"), "CannotPullContainerError: no such image");
+        assert_eq!(text(described, "/attachments/0/status"), "ATTACHED");
+        assert_eq!(described["pullStartedAt"], json!(1_795_348_801.5));
+
+        let ghost = json!({"cluster": "default", "task": "0".repeat(32), "status": "RUNNING"});
+        world.ok("SubmitTaskStateChange", ghost).await;
+        world.refused("SubmitTaskStateChange", json!({"cluster": "default", "task": "x"})).await;
+    }
+
+    #[tokio::test]
+    async fn one_container_by_itself() {
+        let (world, _) = World::with_instance(1024, 1024, &[]).await;
+        world.register("web").await;
+        let run = world.ok("RunTask", json!({"taskDefinition": "web"})).await;
+        let task = text(&run, "/tasks/0/taskArn");
+        let binding =
+            json!([{"bindIP": "0.0.0.0", "containerPort": 80, "hostPort": 32768, "protocol": "udp"}]);
+        let body = json!({
+            "cluster": "default", "task": task, "containerName": "app", "status": "RUNNING", "runtimeId": "abc",
+            "networkBindings": binding,
+        });
+        world.ok("SubmitContainerStateChange", body).await;
+        let described = world.ok("DescribeTasks", json!({"tasks": [task]})).await;
+        assert_eq!(described["tasks"][0]["containers"][0]["networkBindings"], binding);
+        assert_eq!(text(&described, "/tasks/0/containers/0/lastStatus"), "RUNNING");
+    }
+}

@@ -24,3 +24,54 @@ impl Operation<TagResource> for Ecs {
         Ok(TagResourceResponse {})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn every_kind_of_resource() {
+        let (world, instance) = World::with_instance(1024, 1024, &[]).await;
+        world.register("web").await;
+        let run = world.ok("RunTask", json!({"taskDefinition": "web"})).await;
+        let prefix = "arn:aws:ecs:us-east-1:000000000000";
+        let arns = [
+            format!("{prefix}:cluster/default"),
+            format!("{prefix}:task-definition/web:1"),
+            instance,
+            text(&run, "/tasks/0/taskArn"),
+        ];
+        for arn in arns {
+            let tags = json!([{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]);
+            world.ok("TagResource", json!({"resourceArn": arn, "tags": tags})).await;
+            let over = json!([{"key": "a", "value": "3"}]);
+            world.ok("TagResource", json!({"resourceArn": arn, "tags": over})).await;
+            world.ok("UntagResource", json!({"resourceArn": arn, "tagKeys": ["b"]})).await;
+            let listed = world.ok("ListTagsForResource", json!({"resourceArn": arn})).await;
+            assert_eq!(listed["tags"], over, "{arn}");
+        }
+        let on = |arn: String| json!({"resourceArn": arn, "tags": [{"key": "a", "value": "b"}]});
+        assert_eq!(
+            world.refused("TagResource", on(format!("{prefix}:cluster/ghost"))).await,
+            "ClusterNotFoundException: Cluster not found."
+        );
+        let ghost = format!("{prefix}:task/default/{}", "0".repeat(32));
+        assert!(
+            world.refused("TagResource", on(ghost.clone())).await.starts_with("ResourceNotFoundException")
+        );
+        assert!(
+            world
+                .refused("ListTagsForResource", json!({"resourceArn": ghost}))
+                .await
+                .starts_with("InvalidParameter")
+        );
+        assert_eq!(
+            world.refused("TagResource", on("x".into())).await,
+            "InvalidParameterException: Invalid arn syntax."
+        );
+        world.refused("TagResource", on(format!("{prefix}:colour/red"))).await;
+        world.refused("TagResource", on("arn:aws:s3:::bucket".into())).await;
+    }
+}

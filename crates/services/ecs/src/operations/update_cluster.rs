@@ -46,3 +46,38 @@ impl Operation<UpdateCluster> for Ecs {
         Ok(UpdateClusterResponse { cluster: Some(described) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn settings_and_configuration_change() {
+        let world = World::with_cluster().await;
+        let configuration = json!({"executeCommandConfiguration": {"logging": "NONE"}});
+        let updated = world
+            .ok(
+                "UpdateCluster",
+                json!({
+                    "cluster": "default",
+                    "settings": [{"name": "containerInsights", "value": "enhanced"}],
+                    "configuration": configuration,
+                }),
+            )
+            .await;
+        assert_eq!(updated["cluster"]["configuration"], configuration);
+        assert_eq!(updated["cluster"]["settings"][0]["value"], json!("enhanced"));
+        let settings = json!([{"name": "containerInsights", "value": "enabled"}]);
+        let updated =
+            world.ok("UpdateClusterSettings", json!({"cluster": "default", "settings": settings})).await;
+        assert_eq!(updated["cluster"]["settings"], settings);
+        for operation in ["UpdateCluster", "UpdateClusterSettings"] {
+            assert_eq!(
+                world.refused(operation, json!({"cluster": "ghost", "settings": []})).await,
+                "ClusterNotFoundException: Cluster not found."
+            );
+        }
+    }
+}

@@ -96,3 +96,33 @@ impl Operation<UpdateContainerInstancesState> for Ecs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{World, text};
+
+    #[tokio::test]
+    async fn a_draining_instance_takes_nothing() {
+        let (world, instance) = World::with_instance(1024, 1024, &[]).await;
+        world.register("web").await;
+        let ghost = "0".repeat(32);
+        let body = json!({"containerInstances": [instance, ghost], "status": "DRAINING"});
+        let answer = world.ok("UpdateContainerInstancesState", body).await;
+        assert_eq!(text(&answer, "/containerInstances/0/status"), "DRAINING");
+        assert_eq!(text(&answer, "/failures/0/reason"), "MISSING");
+        world.refused("RunTask", json!({"taskDefinition": "web"})).await;
+        let draining = world.ok("ListContainerInstances", json!({"status": "DRAINING"})).await;
+        assert_eq!(draining["containerInstanceArns"], json!([instance]));
+        let body = json!({"containerInstances": [instance], "status": "ACTIVE"});
+        world.ok("UpdateContainerInstancesState", body).await;
+        assert_eq!(world.ok("RunTask", json!({"taskDefinition": "web"})).await["failures"], json!([]));
+        world
+            .refused(
+                "UpdateContainerInstancesState",
+                json!({"containerInstances": [instance], "status": "REGISTERING"}),
+            )
+            .await;
+    }
+}

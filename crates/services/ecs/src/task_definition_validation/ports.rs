@@ -31,10 +31,7 @@ pub fn check(containers: &[ContainerDefinition], mode: NetworkMode) -> Result<()
         }
         for mapping in mappings {
             check_mapping(mapping, name, mode)?;
-            let ports = match host_range(mapping, mode) {
-                Some(ports) => ports,
-                None => continue,
-            };
+            let Some(ports) = host_range(mapping, mode) else { continue };
             let is_udp = mapping.protocol.as_deref() == Some("udp");
             for port in ports {
                 if !taken.insert((port, is_udp)) {
