@@ -1,5 +1,6 @@
 //! [`Agent`]: everything put together, started and stopped.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,18 +9,21 @@ use engine::Engine;
 use image::ImageStore;
 use network::Network;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::config::AgentConfig;
 use crate::images::Images;
 use crate::logs::Logs;
+use crate::metadata::{Listeners, MetadataServer};
 use crate::registration::{self, RegistrationError};
 use crate::reporting::SUBMISSIONS_AT_ONCE;
 use crate::seams::{ContainerEngine, ImageSource, TaskNetworking};
 use crate::session::acs::{AcsSession, SessionEnd};
+use crate::session::tcs::TcsSession;
 use crate::state::{StateDirectory, StateError};
 use crate::task_engine::volumes::Volumes;
 use crate::task_engine::{Shared, TaskEngine};
+use crate::telemetry::Telemetry;
 
 /// Why an agent could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,12 @@ pub enum AgentError {
     /// Log spools cannot be watched.
     #[error("the log driver cannot be started")]
     Logs(#[source] std::io::Error),
+    /// The metadata endpoint cannot be served.
+    #[error("the metadata endpoint cannot be served")]
+    Metadata(#[source] std::io::Error),
+    /// Tasks cannot be led to the metadata endpoint.
+    #[error("tasks cannot be led to the metadata endpoint")]
+    Network(#[from] network::NetworkError),
     /// The node cannot join.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
@@ -74,7 +84,10 @@ impl Agent {
             clock: Arc::clone(&config.clock),
             ids: Arc::clone(&config.ids),
         });
+        let listeners = serve_metadata(&config, &*network, &state).await?;
+        let metadata_port = listeners.host_port().map_err(AgentError::Metadata)?;
         let shared = Arc::new(Shared {
+            metadata_port,
             images: Images::new(
                 images,
                 config.image_pull_behavior,
@@ -93,19 +106,48 @@ impl Agent {
         });
         let tasks = TaskEngine::new(Arc::clone(&shared));
         tasks.adopt().await?;
+        let telemetry = Telemetry::default();
+        let metadata = MetadataServer::new(tasks.clone(), telemetry.clone());
+        let mut background = JoinSet::new();
+        background.spawn(metadata.serve(listeners));
+        background.spawn(telemetry.clone().sample_forever(tasks.clone()));
         let instance = registration::register(&shared.config, &shared.client, &shared.state).await?;
         let connected = watch::Sender::new(false);
-        let sessions = tokio::spawn(stay_connected(tasks.clone(), instance, connected.clone()));
-        Ok(AgentHandle { tasks, connected, sessions: Arc::new(Mutex::new(Some(sessions))) })
+        background.spawn(stay_connected(tasks.clone(), telemetry, instance, connected.clone()));
+        Ok(AgentHandle { tasks, connected, background: Arc::new(Mutex::new(Some(background))) })
     }
 }
 
+/// Binds the metadata endpoint and leads tasks to it.
+async fn serve_metadata(
+    config: &AgentConfig,
+    network: &dyn TaskNetworking,
+    state: &StateDirectory,
+) -> Result<Listeners, AgentError> {
+    let address = config.metadata_listen.unwrap_or_else(|| SocketAddr::from((network.metadata_address(), 0)));
+    let listeners =
+        Listeners::bind(address, state.identity().metadata_port).await.map_err(AgentError::Metadata)?;
+    let port = listeners.host_port().map_err(AgentError::Metadata)?;
+    state.change_identity(|identity| identity.metadata_port = Some(port))?;
+    if let SocketAddr::V4(address) = listeners.tasks_address().map_err(AgentError::Metadata)? {
+        network.serve_metadata(Some(address))?;
+    }
+    Ok(listeners)
+}
+
 /// Keeps the sessions, and registers again whenever the control plane has forgotten this node.
-async fn stay_connected(tasks: TaskEngine, mut instance: String, connected: watch::Sender<bool>) {
+async fn stay_connected(
+    tasks: TaskEngine,
+    telemetry: Telemetry,
+    mut instance: String,
+    connected: watch::Sender<bool>,
+) {
     loop {
-        let session = AcsSession::new(tasks.clone(), instance.clone(), connected.clone());
-        match session.run().await {
-            SessionEnd::Deregistered => {}
+        let orders = AcsSession::new(tasks.clone(), instance.clone(), connected.clone());
+        let reports = TcsSession::new(tasks.clone(), telemetry.clone(), instance.clone());
+        tokio::select! {
+            SessionEnd::Deregistered = orders.run() => {}
+            () = reports.run() => {}
         }
         let shared = tasks.shared();
         instance = loop {
@@ -125,7 +167,7 @@ async fn stay_connected(tasks: TaskEngine, mut instance: String, connected: watc
 pub struct AgentHandle {
     tasks: TaskEngine,
     connected: watch::Sender<bool>,
-    sessions: Arc<Mutex<Option<JoinHandle<()>>>>,
+    background: Arc<Mutex<Option<JoinSet<()>>>>,
 }
 
 impl AgentHandle {
@@ -147,10 +189,9 @@ impl AgentHandle {
 
     /// Ends the agent.
     pub async fn shutdown(&self, mode: ShutdownMode) {
-        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(sessions) = sessions {
-            sessions.abort();
-            let _ = sessions.await;
+        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut background) = background {
+            background.shutdown().await;
         }
         self.connected.send_replace(false);
         match mode {

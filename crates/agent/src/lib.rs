@@ -15,12 +15,14 @@ mod config;
 mod files;
 mod images;
 mod logs;
+mod metadata;
 mod registration;
 mod reporting;
 mod seams;
 mod session;
 mod state;
 mod task_engine;
+mod telemetry;
 
 pub use agent::{Agent, AgentError, AgentHandle, ShutdownMode};
 pub use config::{AgentConfig, ImagePullBehavior};

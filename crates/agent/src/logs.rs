@@ -85,7 +85,10 @@ impl Logs {
                         spool: directory,
                         options: *options,
                         stream,
-                        region: task.arn.region().map_or_else(|| self.region.clone(), |region| region.to_string()),
+                        region: task
+                            .arn
+                            .region()
+                            .map_or_else(|| self.region.clone(), |region| region.to_string()),
                     }),
                 }
             }

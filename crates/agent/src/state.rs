@@ -44,6 +44,8 @@ pub struct Identity {
     pub container_instance_arn: Option<String>,
     /// Cluster that it was given in.
     pub cluster: String,
+    /// Port of loopback on which tasks of network mode `host` ask for their metadata: their environment names it, so it must not change.
+    pub metadata_port: Option<u16>,
     /// Highest sequence number of a payload or manifest; −1 before the first.
     pub sequence_number: Option<i64>,
 }

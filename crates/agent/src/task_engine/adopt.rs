@@ -32,6 +32,7 @@ pub fn reconcile(
             (KnownStatus::Stopped, _) => {}
             (_, Some(State::Running)) => {
                 container.known = KnownStatus::Running;
+                container.pid = status.and_then(|status| status.pid);
                 let started_at = status.and_then(|status| status.started_at);
                 container.started_at = started_at.or(container.started_at).or(Some(now));
                 container.created_at = container.created_at.or(status.and_then(|status| status.created_at));
@@ -82,6 +83,7 @@ pub fn reconcile(
 /// Writes down how a container ended, in ECS's words.
 pub fn note_exit(container: &mut ContainerRecord, exit: &Exit) {
     container.exit_code = Some(exit.code);
+    container.pid = None;
     container.finished_at = Some(exit.finished_at);
     container.reason = if exit.out_of_memory && exit.code == KILLED {
         Some(OUT_OF_MEMORY.to_owned())

@@ -49,6 +49,8 @@ pub struct Ingredients<'a> {
     pub credentials_id: Option<&'a str>,
     /// The region of the agent.
     pub region: &'a str,
+    /// Port of loopback on which tasks of network mode `host` are answered.
+    pub metadata_port: u16,
     /// The cluster as configured, for the label.
     pub cluster: &'a str,
 }
@@ -152,11 +154,19 @@ fn environment(from: &Ingredients) -> Vec<(String, String)> {
         added.push(("AWS_REGION", from.region.to_owned()));
         added.push(("AWS_DEFAULT_REGION", from.region.to_owned()));
     }
+    // Nothing on the host's own network is rerouted, so its tasks are told the full address.
+    let on_host = from.task.network == NetworkPlan::Host;
+    let base =
+        if on_host { format!("http://127.0.0.1:{}", from.metadata_port) } else { METADATA_HOST.to_owned() };
     let endpoint = &from.record.endpoint_id;
-    added.push(("ECS_CONTAINER_METADATA_URI", format!("{METADATA_HOST}/v3/{endpoint}")));
-    added.push(("ECS_CONTAINER_METADATA_URI_V4", format!("{METADATA_HOST}/v4/{endpoint}")));
-    if let Some(id) = from.credentials_id {
-        added.push(("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", format!("/v2/credentials/{id}")));
+    added.push(("ECS_CONTAINER_METADATA_URI", format!("{base}/v3/{endpoint}")));
+    added.push(("ECS_CONTAINER_METADATA_URI_V4", format!("{base}/v4/{endpoint}")));
+    match from.credentials_id {
+        Some(id) if on_host => {
+            added.push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{base}/v2/credentials/{id}")));
+        }
+        Some(id) => added.push(("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", format!("/v2/credentials/{id}"))),
+        None => {}
     }
     environment.extend(added.into_iter().map(|(name, value)| (name.to_owned(), value)));
     environment

@@ -505,6 +505,7 @@ impl Executor {
                 if let Some(container) = self.record.containers.get_mut(index) {
                     container.known = KnownStatus::Running;
                     container.started_at = Some(started.started_at);
+                    container.pid = Some(started.pid);
                     container.finished_at = None;
                     container.exit_code = None;
                 }

@@ -63,6 +63,8 @@ pub struct Shared {
     pub client: Client,
     /// Bounds submissions under way.
     pub submissions: Semaphore,
+    /// Port of loopback on which tasks of network mode `host` are answered.
+    pub metadata_port: u16,
     /// Rung when a container's health changed.
     pub health_changed: Notify,
 }
@@ -102,8 +104,6 @@ enum Entry {
 pub struct TaskEngine {
     shared: Arc<Shared>,
     tasks: Arc<Mutex<Tasks>>,
-    /// Changes whenever a task comes or goes.
-    changed: watch::Sender<u64>,
     roles: Arc<Mutex<HashMap<String, Role>>>,
 }
 
@@ -127,7 +127,7 @@ pub struct Role {
 impl TaskEngine {
     /// A task engine without tasks.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, tasks: Arc::default(), changed: watch::Sender::new(0), roles: Arc::default() }
+        Self { shared, tasks: Arc::default(), roles: Arc::default() }
     }
 
     /// What all executors use.
@@ -357,8 +357,6 @@ impl TaskEngine {
         });
         let entry = Entry::Live { generation, commands: sender, view: receiver, run };
         tasks.by_id.insert(plan.id.clone(), entry);
-        drop(tasks);
-        self.changed.send_modify(|count| *count += 1);
     }
 
     async fn finished(&self, id: &str, record: TaskRecord) {
@@ -377,8 +375,6 @@ impl TaskEngine {
         if !tasks.closed {
             tasks.by_id.insert(id.to_owned(), Entry::Finished { generation });
         }
-        drop(tasks);
-        self.changed.send_modify(|count| *count += 1);
     }
 
     /// Takes over the keys that an order carries. They are kept in memory only.
@@ -499,12 +495,6 @@ impl TaskEngine {
         if let Ok(Err(error)) = removed.await {
             tracing::error!(error = crate::words(&error), "the tasks' state could not be removed");
         }
-        self.changed.send_modify(|count| *count += 1);
-    }
-
-    /// Changes whenever a task comes or goes.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
     }
 }
 

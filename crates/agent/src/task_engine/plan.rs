@@ -337,13 +337,13 @@ fn read_network(task: &Task) -> Result<NetworkPlan, PlanError> {
 }
 
 fn read_vpc(task: &Task) -> Result<Option<VpcNetwork>, PlanError> {
-    let Some(vpc) = task.roadstead.as_ref().and_then(|extension| extension.vpc.as_ref()) else { return Ok(None) };
-    let cidr = |text: &str| {
-        text.parse().map_err(|error: base::NetError| PlanError(format!("{}: {error}", vpc.id)))
+    let Some(vpc) = task.roadstead.as_ref().and_then(|extension| extension.vpc.as_ref()) else {
+        return Ok(None);
     };
-    let subnet = |subnet: &SubnetExtension| {
-        Ok(SubnetNetwork { id: subnet.id.clone(), cidr: cidr(&subnet.cidr)? })
-    };
+    let cidr =
+        |text: &str| text.parse().map_err(|error: base::NetError| PlanError(format!("{}: {error}", vpc.id)));
+    let subnet =
+        |subnet: &SubnetExtension| Ok(SubnetNetwork { id: subnet.id.clone(), cidr: cidr(&subnet.cidr)? });
     Ok(Some(VpcNetwork {
         id: vpc.id.clone(),
         cidr: cidr(&vpc.cidr)?,

@@ -155,6 +155,9 @@ pub struct ContainerRecord {
     /// The stop signal was first sent.
     #[serde(default)]
     pub stopping_at: Option<Timestamp>,
+    /// Its first process as the host numbers it, while it runs.
+    #[serde(default)]
+    pub pid: Option<i32>,
     /// Restarts in place.
     #[serde(default)]
     pub restart_count: u32,
@@ -316,6 +319,7 @@ impl ContainerRecord {
             started_at: None,
             finished_at: None,
             stopping_at: None,
+            pid: None,
             restart_count: 0,
             restart_due: false,
             reported: KnownStatus::None,

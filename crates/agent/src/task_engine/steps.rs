@@ -155,6 +155,7 @@ async fn try_create(shared: &Shared, making: &Making) -> Result<Made, String> {
         log: logging.output,
         credentials_id: making.credentials_id.as_deref(),
         region: &region,
+        metadata_port: shared.metadata_port,
         cluster: &shared.config.cluster,
     })
     .map_err(refused)?;
