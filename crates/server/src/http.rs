@@ -61,7 +61,7 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, mut stop:
         let Ok(place) = Arc::clone(&connections).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = turned_true(&mut stop) => return,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -78,6 +78,12 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, mut stop:
             drop(place);
         });
     }
+}
+
+/// Waits until the flag is true, or its owner gone.
+async fn turned_true(flag: &mut watch::Receiver<bool>) {
+    // What `wait_for` gives holds a lock: it must not live across another await.
+    drop(flag.wait_for(|flag| *flag).await);
 }
 
 async fn connection<H: Handler>(
@@ -101,7 +107,7 @@ async fn connection<H: Handler>(
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {}
-        _ = stop.wait_for(|stop| *stop) => {
+        () = turned_true(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(Duration::from_secs(2), connection).await;
         }
@@ -149,7 +155,8 @@ async fn read_body(
     deadline: Instant,
 ) -> Result<Bytes, (StatusCode, &'static str)> {
     const TOO_LARGE: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large");
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|announced| announced > REQUEST_BODY_BYTES as u64) {
         return Err(TOO_LARGE);
     }
@@ -221,7 +228,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_refused_before_it_is_read() {
-        let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", REQUEST_BODY_BYTES + 1);
+        let head =
+            format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", REQUEST_BODY_BYTES + 1);
         let answer = ask(head.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("connection: close"), "{answer}");
     }
