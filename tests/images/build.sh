@@ -141,7 +141,12 @@ write_image "$out/nginx.oci.tar" oci nginx:debian gzip "$nginx" "${layers[@]}" >
 
 say "PostgreSQL"
 lowers=$base layers=("$base.tar")
-step postgres-packages install postgresql-15
+postgres_packages() {
+    install postgresql-15 "$1"
+    # The just-in-time compiler, which no test uses, is half of the image.
+    rm -rf "$1"/usr/lib/*/libLLVM* "$1"/usr/lib/llvm-* "$1/usr/lib/postgresql/15/lib/bitcode" "$1"/usr/lib/postgresql/15/lib/llvmjit* "$1/usr/share/locale"
+}
+step postgres-packages postgres_packages
 postgres_files() {
     mkdir -p "$1/docker-entrypoint-initdb.d" "$1/var/lib/postgresql/data"
     chroot "$1" chown postgres:postgres /var/lib/postgresql/data

@@ -90,9 +90,9 @@ struct ConfigMembers {
     #[serde(deserialize_with = "null_is_default")]
     working_dir: String,
     #[serde(deserialize_with = "null_is_default")]
-    exposed_ports: BTreeMap<String, serde::de::IgnoredAny>,
+    exposed_ports: BTreeMap<String, serde_json::Value>,
     #[serde(deserialize_with = "null_is_default")]
-    volumes: BTreeMap<String, serde::de::IgnoredAny>,
+    volumes: BTreeMap<String, serde_json::Value>,
     #[serde(deserialize_with = "null_is_default")]
     labels: BTreeMap<String, String>,
     stop_signal: Option<String>,

@@ -67,7 +67,7 @@ impl Bench {
     }
 
     /// From the layer's directory to the watched one: layers/<id>/diff or tmp/<n>/layer-<n>/diff.
-    fn up(&self, rest: &str) -> String {
+    fn up(rest: &str) -> String {
         format!("../../../../../{rest}")
     }
 }
@@ -75,7 +75,7 @@ impl Bench {
 #[test]
 fn a09_paths_that_lead_out_are_refused() {
     let bench = Bench::new();
-    for path in ["../escaped", "a/../../escaped", "..", "/../escaped", "./../x", &bench.up("victim")] {
+    for path in ["../escaped", "a/../../escaped", "..", "/../escaped", "./../x", &Bench::up("victim")] {
         for make in
             [file(path, "x"), directory(path), symlink(path, "x"), hardlink("ok", path), member(path, b'6')]
         {
@@ -98,7 +98,7 @@ fn a09_absolute_paths_and_dots_within_stay_inside() {
 fn a09_symbolic_links_are_never_followed_out() {
     let bench = Bench::new();
     let absolute = bench.scratch.path().join("outside").display().to_string();
-    for target in [absolute.as_str(), &bench.up("outside"), "/proc/self/cwd", "/proc/self/root", "/"] {
+    for target in [absolute.as_str(), &Bench::up("outside"), "/proc/self/cwd", "/proc/self/root", "/"] {
         // Within the layer such a link means a path of the layer; it may be missing there.
         let layer = archive(&[
             symlink("link", target),
@@ -279,7 +279,7 @@ fn a09_broken_archives_are_refused() {
         [&[0x1f, 0x8b][..], &[7; 600]].concat(),
         [&[0x28, 0xb5, 0x2f, 0xfd][..], &[7; 600]].concat(),
     ] {
-        let error = bench.load(&[bytes.clone()]).expect_err("refused").to_string();
+        let error = bench.load(std::slice::from_ref(&bytes)).expect_err("refused").to_string();
         assert!(!error.is_empty());
     }
     // An empty archive, with or without its end, is an empty layer.

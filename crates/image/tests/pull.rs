@@ -723,7 +723,8 @@ async fn what_is_missing_is_said_in_the_registrys_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_reaches_the_whole_of_every_layer() {
     #[derive(Default)]
-    struct Heard(std::sync::Mutex<Vec<(String, u64, Option<u64>, image::Phase)>>);
+    struct Heard(std::sync::Mutex<Vec<Report>>);
+    type Report = (String, u64, Option<u64>, image::Phase);
     impl Progress for Heard {
         fn layer(&self, digest: &str, done: u64, total: Option<u64>, phase: image::Phase) {
             self.0.lock().unwrap().push((digest.to_owned(), done, total, phase));

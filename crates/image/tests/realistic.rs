@@ -49,8 +49,19 @@ impl Registry {
         if let Some(line) = password {
             let file = storage.join("htpasswd");
             fs::write(&file, line).unwrap();
-            config += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display());
+            let path = file.display();
+            config = format!(
+                "{config}auth:
+  htpasswd:
+    realm: test
+    path: {path}
+"
+            );
         }
+        Self::start_at(storage, address, &config)
+    }
+
+    fn start_at(storage: &Path, address: String, config: &str) -> Self {
         let path = storage.join("config.yml");
         fs::write(&path, config).unwrap();
         let process = Command::new("docker-registry")
@@ -92,8 +103,8 @@ fn pull(store: &ImageStore, name: &str, auth: &RegistryAuth) -> Result<Image, im
     runtime.block_on(store.pull(&Reference::parse(name).unwrap(), auth, &Platform::host(), &NoProgress))
 }
 
-/// Loads and pulls one image in every way and returns it in the last store.
-fn every_way(directory: &Path, scratch: &Path, name: &str) -> (ImageStore, Image) {
+/// Loads and pulls one image in these ways, compares the trees, and returns it in the first way's store.
+fn every_way(directory: &Path, scratch: &Path, name: &str, ways: &[&str]) -> (ImageStore, Image) {
     let registry = Registry::start(scratch, None);
     // The docker archive is pushed with gzip, the OCI archive as it is.
     registry.push(
@@ -107,7 +118,7 @@ fn every_way(directory: &Path, scratch: &Path, name: &str) -> (ImageStore, Image
         None,
     );
     let mut first: Option<(ImageStore, Image, Vec<String>)> = None;
-    for way in ["docker", "oci", "pull-docker", "pull-oci"] {
+    for way in ways {
         let store = ImageStore::open(&scratch.join(way)).unwrap();
         let image = match way.strip_prefix("pull-") {
             None => {
@@ -141,7 +152,8 @@ fn every_way(directory: &Path, scratch: &Path, name: &str) -> (ImageStore, Image
 fn nginx_is_the_same_in_every_way_it_comes() {
     let Some(directory) = images("nginx_is_the_same_in_every_way_it_comes") else { return };
     let scratch = scratch();
-    let (store, image) = every_way(&directory, scratch.path(), "nginx");
+    let (store, image) =
+        every_way(&directory, scratch.path(), "nginx", &["docker", "oci", "pull-docker", "pull-oci"]);
     assert_eq!(image.layers.len(), 4);
     assert_eq!(image.config.stop_signal.as_deref(), Some("SIGQUIT"));
     let root = Overlay::mount(&store, &image);
@@ -171,10 +183,10 @@ fn nginx_is_the_same_in_every_way_it_comes() {
 }
 
 #[test]
-fn postgres_is_the_same_in_every_way_it_comes() {
-    let Some(directory) = images("postgres_is_the_same_in_every_way_it_comes") else { return };
+fn postgres_is_the_same_loaded_and_pulled() {
+    let Some(directory) = images("postgres_is_the_same_loaded_and_pulled") else { return };
     let scratch = scratch();
-    let (store, image) = every_way(&directory, scratch.path(), "postgres");
+    let (store, image) = every_way(&directory, scratch.path(), "postgres", &["docker", "pull-oci"]);
     assert_eq!(
         (image.config.user.as_str(), image.config.volumes.as_slice()),
         ("postgres", &["/var/lib/postgresql/data".to_owned()][..])
@@ -274,4 +286,81 @@ fn the_example_image_loads_and_answers_sigterm() {
     assert!(ready.is_some() && stop.success() && said);
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// Where the TLS registry stands: an address that exists only in the child's network namespace (RFC 5737).
+const TLS_ADDRESS: &str = "192.0.2.1:5443";
+
+#[test]
+fn registries_elsewhere_are_spoken_to_with_tls_only() {
+    const NAME: &str = "registries_elsewhere_are_spoken_to_with_tls_only";
+    let Some(_) = images(NAME) else { return };
+    let scratch = scratch();
+    let run = |script: &str| {
+        let output = Command::new("sh").args(["-e", "-c", script]).current_dir(scratch.path()).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let certificates = run("openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca
+        openssl req -newkey rsa:2048 -nodes -keyout key.pem -out request.pem -subj /CN=registry
+        printf 'subjectAltName=IP:192.0.2.1\nbasicConstraints=CA:FALSE\n' >extensions
+        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out cert.pem");
+    if !certificates {
+        eprintln!("skipped {NAME}: openssl makes no certificate");
+        return;
+    }
+    for trusted in [true, false] {
+        let authorities = scratch.path().join(if trusted { "ca.pem" } else { "cert.pem" });
+        let script = format!(
+            "ip link set lo up && ip address add 192.0.2.1/32 dev lo && exec \"$1\" child_pulls_with_tls --exact --ignored --nocapture {}",
+            if trusted { "" } else { "--quiet" }
+        );
+        let output = Command::new("unshare")
+            .args(["--net", "sh", "-c", &script, "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .env("IMAGE_TEST_SCRATCH", scratch.path())
+            .env("IMAGE_TEST_TRUSTED", if trusted { "1" } else { "0" })
+            .env("SSL_CERT_FILE", authorities)
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "trusted: {trusted}\n{}", String::from_utf8_lossy(&text));
+    }
+}
+
+#[test]
+#[ignore = "a child of another test, in a network namespace"]
+fn child_pulls_with_tls() {
+    let (Some(scratch), Some(trusted)) =
+        (std::env::var_os("IMAGE_TEST_SCRATCH"), std::env::var_os("IMAGE_TEST_TRUSTED"))
+    else {
+        return;
+    };
+    let (scratch, trusted) = (PathBuf::from(scratch), trusted == "1");
+    let config = format!(
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {0}/data\nhttp:\n  addr: {TLS_ADDRESS}\n  tls:\n    certificate: {0}/cert.pem\n    key: {0}/key.pem\n",
+        scratch.display()
+    );
+    let registry = Registry::start_at(&scratch, TLS_ADDRESS.to_owned(), &config);
+    let archive = scratch.join("small.tar");
+    support::busybox(&archive, &["--tag", "small:1"]);
+    registry.push(&format!("docker-archive:{}", archive.display()), "small:1", None);
+    let store = ImageStore::open(&scratch.join(format!("store-{trusted}"))).unwrap();
+    let result = pull(&store, &format!("{TLS_ADDRESS}/small:1"), &RegistryAuth::Anonymous);
+    if trusted {
+        assert_eq!(result.unwrap().references[0], format!("{TLS_ADDRESS}/small:1"));
+    } else {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), PullErrorKind::Unreachable, "{error}");
+        assert!(error.to_string().contains("certificate"), "{error}");
+    }
+    drop(registry);
+    // The same place without TLS is not spoken to at all.
+    let plain = Registry::start_at(
+        &scratch,
+        "192.0.2.1:5000".to_owned(),
+        &config.replace(TLS_ADDRESS, "192.0.2.1:5000").split("  tls:").next().unwrap().to_owned(),
+    );
+    let error = pull(&store, &format!("{}/small:1", plain.address), &RegistryAuth::Anonymous).unwrap_err();
+    assert_eq!(error.kind(), PullErrorKind::Unreachable, "{error}");
 }

@@ -1,6 +1,6 @@
 //! Pulling from registries that speak the OCI distribution protocol (docker's registry API v2).
 //!
-//! A small client of our own over hyper and rustls (`decisions/0003-images.md` says why): every body is bounded,
+//! A small client of our own over hyper and rustls (`decisions/0010-images.md` says why): every body is bounded,
 //! every wait too, redirects carry no credentials to another origin, and plain http goes to loopback only.
 
 mod challenge;

@@ -165,7 +165,7 @@ impl ImageStore {
                 continue;
             }
             for name in files::names_in(&directory)? {
-                if name.starts_with("pin-") && name.ends_with(".json") {
+                if name.starts_with("pin-") && files::is_record(&name) {
                     pins.extend(files::read_json::<PinRecord>(&directory.join(name))?);
                 }
             }

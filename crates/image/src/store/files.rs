@@ -58,11 +58,16 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, I
     }
 }
 
+/// Whether a file of ours is a record in whole, not one that is being written.
+pub(super) fn is_record(name: &str) -> bool {
+    name.strip_suffix(".json").is_some()
+}
+
 /// Every record of a directory. Files that vanish meanwhile are skipped.
 pub(super) fn read_all_json<T: DeserializeOwned>(directory: &Path) -> Result<Vec<T>, ImageError> {
     let mut records = Vec::new();
     for name in names_in(directory)? {
-        if name.ends_with(".json") {
+        if is_record(&name) {
             records.extend(read_json(&directory.join(name))?);
         }
     }

@@ -29,10 +29,7 @@ impl Unpacked {
     ) -> Result<(), ImageError> {
         let mut root = Root::open(diff).map_err(|error| ImageError::io(diff, error))?;
         let needs_lowers = !self.links.is_empty() || !self.implied.is_empty();
-        let lowers = match self.opaque_root || !needs_lowers {
-            true => Vec::new(),
-            false => open_lowers(lowers)?,
-        };
+        let lowers = if needs_lowers && !self.opaque_root { open_lowers(lowers)? } else { Vec::new() };
         for link in std::mem::take(&mut self.links) {
             let copied = complete_link(&mut root, &lowers, &link.path, &link.target)?;
             self.bytes = self.bytes.saturating_add(copied);

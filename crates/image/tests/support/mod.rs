@@ -58,7 +58,7 @@ pub fn describe(at: &Path, path: &Path) -> String {
     let (name, content) = if kind.is_dir() {
         ("directory", String::new())
     } else if kind.is_symlink() {
-        ("link", format!("-> {:?}", fs::read_link(at).unwrap().as_os_str()))
+        ("link", format!("-> {}", fs::read_link(at).unwrap().as_os_str().as_bytes().escape_ascii()))
     } else if kind.is_file() {
         ("file", format!("{} {} links={}", found.len(), Digest::of(&fs::read(at).unwrap()), found.nlink()))
     } else if kind.is_char_device() {
@@ -109,7 +109,6 @@ pub struct Overlay(TempDir);
 impl Overlay {
     pub fn mount(store: &ImageStore, image: &Image) -> Self {
         let at = scratch();
-        let empty = store.root().join("tmp");
         let mut lowers: Vec<String> =
             store.lower_directories(image).unwrap().iter().map(|path| path.display().to_string()).collect();
         // Overlayfs wants two lower directories when there is no upper one.
@@ -117,7 +116,6 @@ impl Overlay {
             let below = scratch().keep();
             lowers.push(below.display().to_string());
         }
-        let _ = empty;
         let status = Command::new("mount")
             .args(["-t", "overlay", "overlay", "-o", &format!("ro,lowerdir={}", lowers.join(":"))])
             .arg(at.path())

@@ -122,7 +122,7 @@ async fn serve(mut stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Asked>>
     let mut head =
         format!("HTTP/1.1 {} X\r\nconnection: close\r\ncontent-length: {length}\r\n", reply.status);
     for (name, value) in &reply.headers {
-        head += &format!("{name}: {value}\r\n");
+        head.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).await?;
     if let Some((bytes, pause)) = reply.trickle {
