@@ -12,6 +12,7 @@ use engine::{
     TaskGroupHandle, Tmpfs, Ulimit,
 };
 
+use super::open_files;
 use super::plan::{ContainerPlan, NetworkPlan, Sharing, TaskPlan};
 use super::record::ContainerRecord;
 use crate::images::LocalImage;
@@ -217,11 +218,8 @@ fn ulimits(from: &Ingredients) -> Vec<Ulimit> {
         .map(|limit| Ulimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard })
         .collect();
     if from.task.launch_type == "FARGATE" && !ulimits.iter().any(|limit| limit.name == "nofile") {
-        ulimits.push(Ulimit {
-            name: "nofile".to_owned(),
-            soft: FARGATE_OPEN_FILES,
-            hard: FARGATE_OPEN_FILES,
-        });
+        let attainable = FARGATE_OPEN_FILES.min(open_files::attainable());
+        ulimits.push(Ulimit { name: "nofile".to_owned(), soft: attainable, hard: attainable });
     }
     ulimits
 }

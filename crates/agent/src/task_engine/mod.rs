@@ -5,6 +5,7 @@ pub mod container_spec;
 pub mod decide;
 mod executor;
 pub mod health;
+mod open_files;
 pub mod plan;
 pub mod record;
 mod steps;
