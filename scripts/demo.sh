@@ -65,7 +65,7 @@ cat <<TEXT
 eval "\$($PWD/$roadstead env --data-dir $data_dir)"; export PATH=$PWD/target/venv/bin:\$PATH
 aws ecs list-tasks
 aws ecs describe-tasks --tasks $task
-aws logs tail /ecs/hello --follow
+aws logs filter-log-events --log-group-name /ecs/hello --query 'events[].message' --output text
 aws ecs stop-task --task $task --reason "enough"
 aws ecs describe-container-instances --container-instances \$(aws ecs list-container-instances --query 'containerInstanceArns[]' --output text)
 TEXT

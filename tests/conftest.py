@@ -20,6 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = pathlib.Path(os.environ.get("ROADSTEAD", ROOT / "target/debug/roadstead"))
 IMAGES = ROOT / "target/test-images"
 READY_SECONDS = 30
+# What one `roadstead up` calls its cgroup; tests of single crates use other names.
+INSTANCE = re.compile(r"roadstead-[0-9a-f]{6}")
 
 
 def free_port():
@@ -156,8 +158,8 @@ def machine_state():
     mounts = [line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if "roadstead" in line]
     links = [line for line in lines("ip", "-o", "link") if re.search(r"\brs[-0-9a-f]", line)]
     tables = [line for line in lines("nft", "list", "tables") if "roadstead" in line]
-    cgroups = [str(path) for path in pathlib.Path("/sys/fs/cgroup").glob("**/roadstead-*")]
-    processes = [line for line in lines("ps", "-eo", "pid,args") if re.search(r"internal-shim|roadstead up", line)]
+    cgroups = [str(path) for path in pathlib.Path("/sys/fs/cgroup").glob("**/roadstead-*") if INSTANCE.fullmatch(path.name)]
+    processes = [line for line in lines("ps", "-eo", "pid,args") if re.search(r"internal-shim .*/var/lib/roadstead-|roadstead up", line)]
     return {"mounts": mounts, "links": links, "tables": tables, "cgroups": cgroups, "processes": processes}
 
 

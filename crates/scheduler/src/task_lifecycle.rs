@@ -122,6 +122,12 @@ pub fn step(task: &Task, report: &TaskReport, now: Timestamp) -> StepOutcome {
             Some(TaskStatus::Stopped) => ended(next, &report.reason, now),
             Some(TaskStatus::Running) if next.last_status < TaskStatus::Running => {
                 next.last_status = TaskStatus::Running;
+                // A task that runs has its interface, whether or not its agent said so of the attachment itself.
+                for attachment in &mut next.attachments {
+                    if attachment.attachment_type == domain::ELASTIC_NETWORK_INTERFACE {
+                        take_attachment(&mut attachment.status, "ATTACHED");
+                    }
+                }
                 next.times.started_at.get_or_insert(now);
             }
             Some(TaskStatus::Pending) if next.last_status < TaskStatus::Pending => {
