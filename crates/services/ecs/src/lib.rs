@@ -9,6 +9,8 @@ use base::Ids;
 use store::Store;
 
 mod faults;
+#[cfg(test)]
+mod hostile;
 mod launch;
 mod operations;
 mod resources;
