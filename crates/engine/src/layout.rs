@@ -25,6 +25,8 @@ use crate::specification::ContainerId;
 
 pub(crate) const CONTAINERS: &str = "containers";
 pub(crate) const GROUPS: &str = "groups";
+pub(crate) const GROUP: &str = "group.json";
+pub(crate) const HOLDER: &str = "holder.json";
 pub(crate) const SPEC: &str = "spec.json";
 pub(crate) const STATE: &str = "state.json";
 pub(crate) const SOCKET: &str = "shim.sock";

@@ -107,17 +107,20 @@ fn mount_many(lower: &[String], options: &str, target: &Path) -> io::Result<()> 
     if moved == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A read-only overlay of `directory` (with the empty directory `beneath`), attached nowhere: gives its root. A program executed from
-/// it cannot be written through /proc/PID/exe, because this overlay has no upper layer (CVE-2019-5736).
-pub(crate) fn detached_readonly(directory: &Path, beneath: &Path) -> io::Result<OwnedFd> {
+/// A read-only overlay of two or more directories (topmost first), attached nowhere: gives its root. It has no upper layer, so that
+/// nothing in it can be written through any path.
+pub(crate) fn detached_readonly(layers: &[&Path]) -> io::Result<OwnedFd> {
     const MOUNT_ATTR_RDONLY: u32 = 1;
     const MOUNT_ATTR_NODEV: u32 = 4;
     let file_system = new_file_system(c"overlay")?;
-    let text = |path: &Path| {
-        path.to_str().map(str::to_owned).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
-    };
-    for layer in [text(directory)?, text(beneath)?] {
-        configure(&file_system, FSCONFIG_SET_STRING, Some("lowerdir+"), Some(&layer))?;
+    for layer in layers {
+        let opened =
+            nix::fcntl::open(*layer, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        // SAFETY: `open` has just given us this descriptor.
+        let opened = unsafe { OwnedFd::from_raw_fd(opened) };
+        // Short, whatever the path: fsconfig(2) takes 255 bytes.
+        let name = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        configure(&file_system, FSCONFIG_SET_STRING, Some("lowerdir+"), Some(&name))?;
     }
     configure(&file_system, FSCONFIG_CMD_CREATE, None, None)?;
     new_mount(&file_system, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV)

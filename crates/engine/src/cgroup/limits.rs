@@ -39,7 +39,7 @@ impl Cgroup {
             set("cpu", "cpu.cfs_quota_us", if quota <= 0 { -1 } else { quota }.to_string())?;
         }
         if let Some(cpus) = &resources.cpuset_cpus {
-            self.apply_v1_cpuset(cpus)?;
+            set("cpuset", "cpuset.cpus", cpus.clone())?;
         }
         if let Some(limit) = resources.memory_bytes {
             let memory_and_swap = memory_and_swap_bytes(limit, resources.memory_swap_bytes);
@@ -66,37 +66,6 @@ impl Cgroup {
         }
         if let Some(limit) = resources.pids_limit {
             set("pids", "pids.max", pids_text(limit))?;
-        }
-        Ok(())
-    }
-
-    /// A v1 cpuset begins empty, and must be filled from its parent before a process can join.
-    fn apply_v1_cpuset(&self, cpus: &str) -> io::Result<()> {
-        let Some(directory) = self.directory("cpuset") else {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the cgroup controller cpuset is not mounted",
-            ));
-        };
-        fs::create_dir_all(&directory)?;
-        let mut chain: Vec<&Path> =
-            directory.ancestors().take(Path::new(&self.path).components().count()).collect();
-        chain.reverse();
-        for level in chain {
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                let parent = level.parent().map(|parent| parent.join(file)).unwrap_or_default();
-                if fs::read_to_string(level.join(file))?.trim().is_empty() {
-                    write(&level.join(file), fs::read_to_string(parent)?.trim())?;
-                }
-            }
-        }
-        write(&directory.join("cpuset.cpus"), cpus)
-    }
-
-    /// Whether joining must include the cpuset hierarchy.
-    pub(crate) fn join_cpuset(&self, pid: i32) -> io::Result<()> {
-        if let (Hierarchy::V1(_), Some(directory)) = (&self.hierarchy, self.directory("cpuset")) {
-            write(&directory.join("cgroup.procs"), &pid.to_string())?;
         }
         Ok(())
     }

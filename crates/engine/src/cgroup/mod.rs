@@ -16,9 +16,10 @@ use std::time::Duration;
 
 pub(crate) use devices::{DeviceKind, DeviceRule};
 
-/// The v1 controllers in which every container has a cgroup of its own. The others are left alone: a directory in each costs
-/// time, and nothing is limited or counted there.
-const OWN_CONTROLLERS: [&str; 7] = ["cpu", "cpuacct", "memory", "pids", "devices", "blkio", "freezer"];
+/// The v1 controllers in which every container has a cgroup of its own: those that limit or count something, and cpuset and
+/// freezer, in which libcontainer makes one anyway.
+const OWN_CONTROLLERS: [&str; 8] =
+    ["cpu", "cpuacct", "memory", "pids", "devices", "blkio", "freezer", "cpuset"];
 /// The v2 controllers switched on along our path.
 const V2_CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
 
@@ -52,9 +53,7 @@ impl Hierarchy {
                 Some("cgroup2") => v2 = v2.or(Some(PathBuf::from(mount_point))),
                 Some("cgroup") => {
                     let options = right.nth(1).unwrap_or_default();
-                    for controller in
-                        options.split(',').filter(|name| OWN_CONTROLLERS.contains(name) || *name == "cpuset")
-                    {
+                    for controller in options.split(',').filter(|name| OWN_CONTROLLERS.contains(name)) {
                         if !v1.iter().any(|(known, _)| known == controller) {
                             v1.push((controller.to_owned(), PathBuf::from(mount_point)));
                         }
@@ -68,14 +67,6 @@ impl Hierarchy {
             return Some(Self::V1(v1));
         }
         v2.map(Self::V2)
-    }
-
-    /// `1` or `2`.
-    pub(crate) fn version(&self) -> u8 {
-        match self {
-            Self::V1(_) => 1,
-            Self::V2(_) => 2,
-        }
     }
 }
 
@@ -142,6 +133,9 @@ impl Cgroup {
                 for directory in self.directories() {
                     named(&directory, fs::create_dir_all(&directory))?;
                 }
+                if let Some(directory) = self.directory("cpuset") {
+                    fill_cpuset(&directory, Path::new(&self.path).components().count())?;
+                }
             }
             Hierarchy::V2(mount_point) => {
                 let mut directory = mount_point.clone();
@@ -174,6 +168,25 @@ impl Cgroup {
         let directory = self.directory("pids").unwrap_or_default();
         let file = directory.join("cgroup.procs");
         named(&file, fs::write(&file, pid.to_string()))
+    }
+
+    /// Begins the RCU grace period that the first of a burst of joins waits for, by moving the caller to where it is. A hint only.
+    pub(crate) fn warm_up(hierarchy: &Hierarchy) {
+        let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        // cgroups(7): `number:controllers:path`.
+        let path = memberships.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let controllers = fields.next()?;
+            let mine = match hierarchy {
+                Hierarchy::V1(_) => controllers.split(',').any(|name| name == "pids"),
+                Hierarchy::V2(_) => controllers.is_empty(),
+            };
+            mine.then(|| fields.next())?
+        });
+        if let Some(path) = path {
+            let own = Self::new(hierarchy.clone(), path.trim_start_matches('/'));
+            let _ = own.join_one(std::process::id() as i32);
+        }
     }
 
     /// All processes in it and below. A cgroup that does not exist has none.
@@ -233,22 +246,6 @@ impl Cgroup {
         }
         Ok(())
     }
-
-    /// The names of the cgroups directly below.
-    pub(crate) fn children(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for directory in self.directories() {
-            let Ok(entries) = fs::read_dir(&directory) else { continue };
-            for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-                if let Ok(name) = entry.file_name().into_string()
-                    && !names.contains(&name)
-                {
-                    names.push(name);
-                }
-            }
-        }
-        names
-    }
 }
 
 /// An I/O error with the file that it is about: the kernel's words alone do not say which of thirty files it was.
@@ -264,6 +261,23 @@ fn enable_controllers(directory: &Path) -> io::Result<()> {
     for controller in V2_CONTROLLERS {
         if has(&available, controller) && !has(&enabled, controller) {
             named(&file, fs::write(&file, format!("+{controller}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// A v1 cpuset begins empty, and no process can join it until it is filled from its parent. The `levels` lowest directories are ours.
+fn fill_cpuset(directory: &Path, levels: usize) -> io::Result<()> {
+    let mut chain: Vec<&Path> = directory.ancestors().take(levels).collect();
+    chain.reverse();
+    for level in chain {
+        for name in ["cpuset.cpus", "cpuset.mems"] {
+            let file = level.join(name);
+            if named(&file, fs::read_to_string(&file))?.trim().is_empty() {
+                let parent = level.parent().unwrap_or(level).join(name);
+                let value = named(&parent, fs::read_to_string(&parent))?;
+                named(&file, fs::write(&file, value.trim()))?;
+            }
         }
     }
     Ok(())

@@ -78,7 +78,7 @@ pub(crate) fn effective(
         return Ok(all);
     }
     let without_dropped = |names: &[&'static str]| -> Vec<&'static str> {
-        names.iter().copied().filter(|name| !drop.contains(name)).collect()
+        names.iter().copied().filter(|name| all.contains(name) && !drop.contains(name)).collect()
     };
     let mut set = if add.contains(&"ALL") {
         return Ok(without_dropped(&all));
@@ -89,7 +89,7 @@ pub(crate) fn effective(
     };
     for name in add {
         if !all.contains(&name) {
-            return Err(format!("the kernel does not have the capability {name}"));
+            return Err(format!("this machine does not have the capability {name}"));
         }
         if !set.contains(&name) {
             set.push(name);
@@ -115,13 +115,16 @@ fn normalize(names: &[String]) -> Result<Vec<&'static str>, String> {
         .collect()
 }
 
-/// Those that this kernel knows.
+/// Those that this kernel knows and this process may pass on: its bounding set, which a virtual machine or an outer container may
+/// have cut down.
 fn available() -> Vec<&'static str> {
-    let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap")
-        .ok()
-        .and_then(|text| text.trim().parse::<usize>().ok())
-        .unwrap_or(ALL.len() - 1);
-    ALL.iter().copied().take(last + 1).collect()
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bounding = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+        .unwrap_or(u64::MAX);
+    ALL.iter().enumerate().filter(|(number, _)| bounding >> number & 1 == 1).map(|(_, name)| *name).collect()
 }
 
 #[cfg(test)]

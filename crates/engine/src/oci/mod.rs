@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use self::user::ResolvedUser;
-use crate::cgroup::{Cgroup, Hierarchy};
+use crate::cgroup::Cgroup;
 use crate::specification::{
     ContainerSpec, IpcNamespace, NetworkNamespace, Propagation, SharedNamespace, Ulimit,
 };
@@ -58,12 +58,9 @@ pub(crate) fn configuration(resolved: &Resolved<'_>) -> Result<Value, String> {
         "sysctl": sysctls(spec),
         // Binds must not see the host's later mounts, unless a volume asks for it.
         "rootfsPropagation": if spec.mounts.iter().any(|mount| mount.propagation == Propagation::Slave) { "slave" } else { "private" },
-        "cgroupsPath": match resolved.cgroup.hierarchy() {
-            // The process that creates the container is in its cgroup already. libcontainer joins "the current one" for an
-            // empty path on v1, and needs the path on v2.
-            Hierarchy::V1(_) => String::new(),
-            Hierarchy::V2(_) => format!("/{}", resolved.cgroup.path()),
-        },
+        // Never empty: on a failure libcontainer kills all processes of this cgroup, and an empty path means the current one, in
+        // some hierarchies the root: the whole machine.
+        "cgroupsPath": format!("/{}", resolved.cgroup.path()),
     });
     let mut process = json!({
         "terminal": spec.terminal,

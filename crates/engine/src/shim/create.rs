@@ -134,7 +134,7 @@ pub(super) fn create(
             let _ = nix::sys::wait::waitpid(child, None);
             let pid = match outcome? {
                 Some(text) => text.parse::<i32>().map_err(|_| format!("not a process id: {text:?}"))?,
-                None => return Err(format!("the creator ended without a word: {}", report.details())),
+                None => return Err(format!("the runtime ended early: {}", report.details())),
             };
             let output = match (output, console) {
                 (Some(output), _) => output,
@@ -154,20 +154,14 @@ pub(super) fn release(directory: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot start: {}", chain(&error)))
 }
 
-/// The creator: joins the container's cgroup and calls libcontainer.
+/// The creator: calls libcontainer. It stays out of the container's cgroup, which libcontainer empties by force when something
+/// fails, and which need not pay for our memory.
 fn be_creator(
     directory: &Path,
     spec: &ContainerSpec,
     prepared: &Prepared,
     child_ends: Option<[OwnedFd; 3]>,
 ) -> i32 {
-    let joined = prepared.cgroup.join(0).and_then(|()| {
-        if spec.resources.cpuset_cpus.is_some() { prepared.cgroup.join_cpuset(0) } else { Ok(()) }
-    });
-    if let Err(error) = joined {
-        report::send(Kind::Error, &format!("cannot join the cgroup: {error}"));
-        return 1;
-    }
     match build(directory, spec, prepared, child_ends) {
         Ok(pid) => {
             report::send(Kind::Created, &pid.to_string());

@@ -184,9 +184,6 @@ impl Plan<'_> {
         let stdin = File::open("/dev/null").map_err(words("/dev/null"))?;
         let syscall = libcontainer::syscall::syscall::create_syscall();
         self.prepared.cgroup.join(0).map_err(words("cannot join the cgroup"))?;
-        if self.spec.resources.cpuset_cpus.is_some() {
-            self.prepared.cgroup.join_cpuset(0).map_err(words("cannot join the cgroup"))?;
-        }
         std::fs::write("/proc/self/oom_score_adj", "0").map_err(words("oom_score_adj"))?;
         for limit in oci::rlimits(&self.spec.ulimits)? {
             let limit: PosixRlimit = from_json(limit)?;

@@ -78,7 +78,7 @@ fn run(directory: &Path, cgroup: &str) -> ExitCode {
 fn make(directory: &Path, cgroup: &str) -> Result<serve::Shim, String> {
     let words = |what: &'static str| move |error: nix::Error| format!("{what}: {error}");
     let io_words = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
-    detach(cgroup)?;
+    detach()?;
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGCHLD);
     // Ended by the engine's word or the container's end, never by a signal to its group.
@@ -96,6 +96,9 @@ fn make(directory: &Path, cgroup: &str) -> Result<serve::Shim, String> {
     listener.set_nonblocking(true).map_err(io_words("socket"))?;
     let parent = layout::container_cgroup(cgroup, &spec.id, spec.task_group.as_ref());
     let made = prepare::prepare(directory, &spec, &parent).and_then(|prepared| {
+        // Late, and the creator's own joining right behind: the first of a burst waits for an RCU grace period (some 10 ms),
+        // which the engine began when it started us.
+        join_shims(cgroup)?;
         let container = create::create(directory, &spec, &prepared)?;
         Ok((prepared, container))
     });
@@ -121,7 +124,7 @@ fn make(directory: &Path, cgroup: &str) -> Result<serve::Shim, String> {
 }
 
 /// Leaves whatever the engine's process was part of.
-fn detach(engine_cgroup: &str) -> Result<(), String> {
+pub(crate) fn detach() -> Result<(), String> {
     let words = |what: &'static str| move |error: nix::Error| format!("{what}: {error}");
     nix::unistd::setsid().map_err(words("setsid"))?;
     nix::unistd::setgroups(&[]).map_err(words("setgroups"))?;
@@ -131,6 +134,11 @@ fn detach(engine_cgroup: &str) -> Result<(), String> {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     // A machine may forbid it (a nested one): then the shim is as exposed as any process.
     let _ = std::fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
+    Ok(())
+}
+
+/// Moves into the engine's cgroup of shims, where a later engine finds us even without any record.
+pub(crate) fn join_shims(engine_cgroup: &str) -> Result<(), String> {
     let hierarchy = Hierarchy::detect().map_err(|error| format!("cgroups: {error}"))?;
     Cgroup::new(hierarchy, engine_cgroup)
         .child(layout::SHIMS)

@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use super::validate;
+use crate::cgroup::Cgroup;
 use crate::container::{Container, Conversation, Identity};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
@@ -34,6 +35,9 @@ impl Engine {
             }
             Err(error) => return Err(EngineError::io("make", directory)(error)),
         }
+        // Beside the shim's start, not before it.
+        let hierarchy = self.inner.cgroup.hierarchy().clone();
+        tokio::task::spawn_blocking(move || Cgroup::warm_up(&hierarchy));
         match spawn_and_greet(&self.inner, &spec, filter.as_deref(), &directory).await {
             Ok((container, created)) => {
                 self.inner.containers().insert(spec.id.clone(), container);
@@ -105,7 +109,7 @@ pub(super) fn identity(engine: &Inner, spec: &ContainerSpec, directory: &Path) -
         directory: directory.to_owned(),
         labels: spec.labels.clone(),
         stop_signal: spec.stop_signal,
-        cgroup: crate::cgroup::Cgroup::new(engine.cgroup.hierarchy().clone(), path),
+        cgroup: Cgroup::new(engine.cgroup.hierarchy().clone(), path),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::task_group;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout;
@@ -23,7 +24,7 @@ impl Engine {
         let inner = std::sync::Arc::clone(&self.inner);
         let work = move || -> Result<(), EngineError> {
             inner.cgroup.kill_all(KILL_PATIENCE);
-            super::task_group::unmount_below(&inner.config.root);
+            task_group::unmount_below(&inner.config.root.join(layout::GROUPS));
             for name in [layout::CONTAINERS, layout::GROUPS] {
                 let directory = inner.config.root.join(name);
                 let entries = std::fs::read_dir(&directory).map_err(EngineError::io("list", &directory))?;
