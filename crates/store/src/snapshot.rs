@@ -5,6 +5,11 @@ use std::marker::PhantomData;
 use std::ops::{Bound, Deref};
 use std::sync::Arc;
 
+use archery::ArcTK;
+use rpds::RedBlackTreeMapSync;
+use rpds::map::red_black_tree_map;
+use rpds::set::red_black_tree_set;
+
 use crate::key::Prefix;
 use crate::row::{ErasedRow, Row};
 use crate::state::{Entry, IndexEntry, Registry, State};
@@ -63,7 +68,7 @@ impl Snapshot {
 
     /// How many rows the table has.
     pub fn count<R: Row>(&self) -> usize {
-        self.state.tables[self.registry.position_of::<R>()].rows.len()
+        self.state.tables[self.registry.position_of::<R>()].rows.size()
     }
 
     /// The rows under a prefix in the order of their keys, from the first one after `after` on.
@@ -107,9 +112,12 @@ fn typed<R: Row>(entry: &Entry) -> Option<Versioned<R>> {
     Some(Versioned { revision: entry.revision, value })
 }
 
+/// A range without an end.
+type Onward<K> = (Bound<K>, Bound<K>);
+
 /// Rows under a prefix; see [`Snapshot::scan`].
 pub struct Scan<'a, R> {
-    rows: imbl::ordmap::RangedIter<'a, Key, Entry, imbl::shared_ptr::DefaultSharedPtr>,
+    rows: red_black_tree_map::RangeIter<'a, Key, Entry, Onward<Key>, Key, ArcTK>,
     prefix: Prefix,
     position: Option<Key>,
     row: PhantomData<R>,
@@ -136,8 +144,8 @@ impl<R: Row> Iterator for Scan<'_, R> {
 
 /// Rows found through an index; see [`Snapshot::index`].
 pub struct IndexScan<'a, R> {
-    entries: Option<imbl::ordset::RangedIter<'a, IndexEntry, imbl::shared_ptr::DefaultSharedPtr>>,
-    rows: &'a imbl::OrdMap<Key, Entry>,
+    entries: Option<red_black_tree_set::RangeIter<'a, IndexEntry, Onward<IndexEntry>, IndexEntry, ArcTK>>,
+    rows: &'a RedBlackTreeMapSync<Key, Entry>,
     prefix: Prefix,
     position: Option<&'a IndexEntry>,
     row: PhantomData<R>,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet};
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::row::{ErasedRow, IndexSink, Row, RowType, Table};
 use crate::transaction::Condition;
@@ -77,8 +77,8 @@ pub(crate) struct IndexEntry {
 
 #[derive(Clone, Default)]
 pub(crate) struct TableState {
-    pub rows: OrdMap<Key, Entry>,
-    pub indexes: HashMap<&'static str, OrdSet<IndexEntry>>,
+    pub rows: RedBlackTreeMapSync<Key, Entry>,
+    pub indexes: HashMap<&'static str, RedBlackTreeSetSync<IndexEntry>>,
     /// The last version that changed the table.
     pub changed: Version,
 }
@@ -126,13 +126,14 @@ impl State {
     pub fn apply(&mut self, registry: &Registry, write: &Write, version: Version) -> Option<ErasedRow> {
         let table = Arc::make_mut(&mut self.tables[write.table]);
         table.changed = version;
-        let before = match &write.row {
-            Some(row) => table
-                .rows
-                .insert(write.key.clone(), Entry { revision: Revision(version.0), row: row.clone() }),
-            None => table.rows.remove(&write.key),
+        let before = table.rows.get(&write.key).map(|entry| Arc::clone(&entry.row));
+        match &write.row {
+            Some(row) => {
+                let entry = Entry { revision: Revision(version.0), row: Arc::clone(row) };
+                table.rows.insert_mut(write.key.clone(), entry);
+            }
+            None => drop(table.rows.remove_mut(&write.key)),
         }
-        .map(|entry| entry.row);
         table.index(registry.row_type(write.table), &write.key, before.as_ref(), write.row.as_ref());
         before
     }
@@ -157,7 +158,7 @@ impl TableState {
         for (name, index) in &old {
             let stays = new.iter().any(|(new_name, new_index)| new_name == name && new_index == index);
             if !stays && let Some(entries) = self.indexes.get_mut(name) {
-                entries.remove(&IndexEntry { index: index.clone(), row: key.clone() });
+                entries.remove_mut(&IndexEntry { index: index.clone(), row: key.clone() });
             }
         }
         for (name, index) in &new {
@@ -165,9 +166,9 @@ impl TableState {
                 let entries = self.indexes.entry(name).or_default();
                 // Thousands of rows may share an index key (their cluster's, say): one copy of it is enough.
                 let first = IndexEntry { index: index.clone(), row: Key::from_text("") };
-                let neighbour = entries.get_next(&first).filter(|neighbour| neighbour.index == *index);
-                let index = neighbour.map_or(first.index, |neighbour| neighbour.index.clone());
-                entries.insert(IndexEntry { index, row: key.clone() });
+                let neighbour = entries.range(&first..).next().filter(|entry| entry.index == *index);
+                let index = neighbour.map(|neighbour| neighbour.index.clone()).unwrap_or(first.index);
+                entries.insert_mut(IndexEntry { index, row: key.clone() });
             }
         }
     }
