@@ -36,7 +36,7 @@ impl Machine {
 
     /// Removes every container, mount, namespace, cgroup, link and rule.
     pub async fn destroy(&self) -> Result<(), Failure> {
-        let engine = self.engine.destroy_all().await.map_err(|error| with_causes(&error));
+        let engine = self.engine.dismantle().await.map_err(|error| with_causes(&error));
         let network = self.network.shutdown().await.map_err(|error| with_causes(&error));
         engine.and(network)
     }
