@@ -98,6 +98,11 @@ pub struct StepOutcome {
 /// Takes in a report.
 pub fn step(task: &Task, report: &TaskReport, now: Timestamp) -> StepOutcome {
     change(task, |next| {
+        if next.connectivity.is_none() {
+            // A task that is reported has an agent that is connected.
+            next.connectivity = Some(Connectivity::Connected);
+            next.times.connectivity_at = Some(now);
+        }
         if let Some(at) = report.pull_started_at {
             next.times.pull_started_at.get_or_insert(at);
         }

@@ -23,6 +23,8 @@ pub const TASKS_BY_GROUP: &str = "group";
 pub const TASKS_BY_STARTED_BY: &str = "started_by";
 /// Index of tasks that are not STOPPED, by last status.
 pub const TASKS_UNFINISHED: &str = "unfinished";
+/// Index of tasks that are not STOPPED, by account, region and cluster.
+pub const TASKS_OF_CLUSTER: &str = "of_cluster";
 /// Index of STOPPED tasks, by the moment they stopped (milliseconds, [`number_part`]).
 pub const TASKS_STOPPED_AT: &str = "stopped_at";
 /// Index of tasks that are not STOPPED, by the ARN of their task definition.
@@ -108,6 +110,7 @@ impl Row for Task {
             }
             _ => {
                 sink.add(TASKS_UNFINISHED, &[self.last_status.as_str()]);
+                sink.add(TASKS_OF_CLUSTER, &[account, region, cluster]);
                 sink.add(TASKS_BY_TASK_DEFINITION, &[&self.task_definition.to_string()]);
             }
         }

@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::ecs::Failure;
 use base::Ids;
 use domain::{
-    Attachment, Connectivity, ContainerInstance, ContainerInstanceStatus, DesiredStatus,
-    ELASTIC_NETWORK_INTERFACE, HealthStatus, LaunchType, OutboxMessage, OutboxOrder, Task, TaskContainer,
-    TaskStatus, TaskTimes,
+    Attachment, ContainerInstance, ContainerInstanceStatus, DesiredStatus, ELASTIC_NETWORK_INTERFACE,
+    HealthStatus, LaunchType, OutboxMessage, OutboxOrder, Task, TaskContainer, TaskStatus, TaskTimes,
 };
 use scheduler::placement::{Action, Candidate, Desired, Observed, PlacedTask, Reason, decide, refusal};
 use store::rows::CONTAINER_INSTANCES_FARGATE;
@@ -290,7 +289,7 @@ fn task(
         platform_family: is_fargate.then(|| "Linux".to_owned()),
         ephemeral_storage_gib: launch.ephemeral_storage_gib,
         enable_execute_command: false,
-        connectivity: instance.agent_connected.then_some(Connectivity::Connected).filter(|_| !is_fargate),
+        connectivity: None,
         health_status: HealthStatus::Unknown,
         times: TaskTimes { created_at: call.now, ..TaskTimes::default() },
         stop_code: None,

@@ -4,7 +4,7 @@
 
 use api::ecs::operations::DeleteCluster;
 use api::ecs::{DeleteClusterRequest, DeleteClusterResponse, faults as modelled};
-use domain::{Allocation, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceStatus, Task};
+use domain::{Allocation, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceStatus};
 use store::rows::{CONTAINER_INSTANCES_FARGATE, container_instance_key};
 use store::{Key, Snapshot, Transaction};
 use wire::{Call, Fault, Operation, Permission};
@@ -44,12 +44,12 @@ fn must_be_empty(snapshot: &Snapshot, cluster: &Cluster) -> Result<(), Fault> {
     let registered = |instance: &ContainerInstance| {
         matches!(instance.status, ContainerInstanceStatus::Active | ContainerInstanceStatus::Draining)
     };
-    if snapshot.scan::<ContainerInstance>(of_cluster.clone(), None).any(|instance| registered(&instance)) {
+    if snapshot.scan::<ContainerInstance>(of_cluster, None).any(|instance| registered(&instance)) {
         return Err(modelled::cluster_contains_container_instances_exception(
             "The Cluster cannot be deleted while Container Instances are active or draining.",
         ));
     }
-    if snapshot.scan::<Task>(of_cluster, None).any(|task| task.last_status.holds_resources()) {
+    if cluster::unfinished_tasks(snapshot, cluster).next().is_some() {
         return Err(modelled::cluster_contains_tasks_exception(
             "The Cluster cannot be deleted while Tasks are active.",
         ));

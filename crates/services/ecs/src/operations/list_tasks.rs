@@ -6,7 +6,9 @@ use api::ecs::operations::ListTasks;
 use api::ecs::{ListTasksRequest, ListTasksResponse};
 use base::Arn;
 use domain::{DesiredStatus, LaunchType, Task};
-use store::rows::{TASKS_BY_CONTAINER_INSTANCE, TASKS_BY_FAMILY, TASKS_BY_GROUP, TASKS_BY_STARTED_BY};
+use store::rows::{
+    TASKS_BY_CONTAINER_INSTANCE, TASKS_BY_FAMILY, TASKS_BY_GROUP, TASKS_BY_STARTED_BY, TASKS_OF_CLUSTER,
+};
 use store::{Key, Snapshot, Versioned};
 use wire::{Call, Fault, Operation, Permission};
 
@@ -140,6 +142,8 @@ fn candidates(snapshot: &Snapshot, call: &Call, cluster: &str, filters: &Filters
         of(TASKS_BY_GROUP, group)
     } else if let Some(family) = &filters.family {
         of(TASKS_BY_FAMILY, family)
+    } else if filters.desired_status == Some(DesiredStatus::Running) {
+        snapshot.index::<Task>(TASKS_OF_CLUSTER, &[account, region, cluster], None).collect()
     } else {
         snapshot.scan::<Task>(Key::prefix(&call.scope, &[cluster]), None).collect()
     }

@@ -5,7 +5,7 @@
 use api::ecs::operations::PutClusterCapacityProviders;
 use api::ecs::{PutClusterCapacityProvidersRequest, PutClusterCapacityProvidersResponse, faults as modelled};
 use domain::{Cluster, Task};
-use store::{Key, Transaction};
+use store::Transaction;
 use wire::{Call, Fault, Operation, Permission};
 
 use crate::resources::{capacity_provider, cluster};
@@ -33,9 +33,9 @@ impl Operation<PutClusterCapacityProviders> for Ecs {
             let there = cluster::get(snapshot, &call.scope, &name)?;
             let is_removed = |task: &Task| {
                 let provider = task.capacity_provider.as_ref();
-                task.last_status.holds_resources() && provider.is_some_and(|name| !providers.contains(name))
+                provider.is_some_and(|name| !providers.contains(name))
             };
-            if snapshot.scan::<Task>(Key::prefix(&call.scope, &[&name]), None).any(|task| is_removed(&task)) {
+            if cluster::unfinished_tasks(snapshot, &there).any(|task| is_removed(&task)) {
                 return Err(modelled::resource_in_use_exception(
                     "The specified capacity provider is in use and cannot be removed.",
                 ));

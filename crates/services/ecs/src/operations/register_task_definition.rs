@@ -75,7 +75,7 @@ impl Operation<RegisterTaskDefinition> for Ecs {
 
         Ok(RegisterTaskDefinitionResponse {
             task_definition: Some(task_definition::describe(&definition)?),
-            tags: Some(tag::describe(&definition.tags)),
+            tags: (!definition.tags.is_empty()).then(|| tag::describe(&definition.tags)),
         })
     }
 }

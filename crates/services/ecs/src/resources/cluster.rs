@@ -7,8 +7,8 @@ use domain::{
     CapacityProviderStrategyItem, Cluster, ClusterSetting, ClusterStatus, ContainerInstance,
     ContainerInstanceStatus, LaunchType, Task, TaskStatus,
 };
-use store::rows::cluster_key;
-use store::{Key, Snapshot, Versioned};
+use store::rows::{TASKS_OF_CLUSTER, cluster_key};
+use store::{IndexScan, Key, Snapshot, Versioned};
 use wire::{Call, Fault};
 
 use super::{identifier, tag};
@@ -46,6 +46,13 @@ pub fn get(snapshot: &Snapshot, scope: &Scope, name: &str) -> Result<Versioned<C
         .get::<Cluster>(&cluster_key(scope, name))
         .filter(|cluster| cluster.status == ClusterStatus::Active)
         .ok_or_else(cluster_not_found)
+}
+
+/// The cluster's tasks that are not STOPPED.
+pub fn unfinished_tasks<'a>(snapshot: &'a Snapshot, cluster: &Cluster) -> IndexScan<'a, Task> {
+    let scope = &cluster.scope;
+    let parts = [scope.account.as_str(), scope.region.as_str(), cluster.name.as_str()];
+    snapshot.index::<Task>(TASKS_OF_CLUSTER, &parts, None)
 }
 
 /// What a description includes beside the plain members.
@@ -109,7 +116,7 @@ pub fn describe(
 ) -> Result<wire_shapes::Cluster, Fault> {
     let of_cluster = Key::prefix(&cluster.scope, &[&cluster.name]);
     let mut counts = Counts::default();
-    for task in snapshot.scan::<Task>(of_cluster.clone(), None) {
+    for task in unfinished_tasks(snapshot, cluster) {
         match task.last_status {
             TaskStatus::Running => counts.running[slot(task.launch_type)] += 1,
             TaskStatus::Provisioning | TaskStatus::Pending | TaskStatus::Activating => {
