@@ -10,6 +10,7 @@ mod codegen_model;
 mod codegen_names;
 mod codegen_rust;
 mod codegen_take;
+mod licences;
 mod scaffold;
 mod tidy;
 
@@ -17,7 +18,7 @@ const USAGE: &str = "\
 cargo xtask <command>
   codegen [--check]              write (or only compare) crates/api and docs/coverage.md from models/
   take-models BOTOCORE.tar.gz    refresh models/ from botocore's source distribution
-  tidy                           check the floors, the size of files, and the form of operations
+  tidy                           check the floors, the size of files, the form of operations, and the licences
   new-operation SERVICE NAME     list an operation, regenerate, and write its file
   new-service NAME               lay out the crate of an AWS service
   bench NAME [--pairs N]         measure against a peer; without a name: which ones there are

@@ -1,9 +1,11 @@
-//! What no compiler checks: the floors, the size of files and functions, one operation in one file.
+//! What no compiler checks: the floors, the size of files, one operation in one file, the licences.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::licences;
 
 /// The floor of every crate. A crate depends only on crates of lower floors.
 const FLOORS: &[(&str, u8)] = &[
@@ -75,6 +77,7 @@ fn problems(root: &Path) -> Result<Vec<String>, String> {
     }
     check_operations(root, &mut problems)?;
     check_decisions(root, &mut problems)?;
+    licences::check(root, &mut problems)?;
     Ok(problems)
 }
 
