@@ -122,15 +122,14 @@ async fn capabilities_are_docker_s_default() {
     let admin = bench
         .output_of(
             |spec| spec.capabilities_add = vec!["NET_ADMIN".to_owned()],
-            "ip link add d0 type dummy && echo made",
+            "ip link set lo mtu 1400 && echo made",
         )
         .await;
-    assert!(admin.contains("made") || admin.contains("not supported"), "{admin}");
+    assert_eq!(admin, "made\n");
     for forbidden in [
         "ip link set lo mtu 1400",
         "mount -t tmpfs none /tmp",
         "hostname other",
-        "date -s 2020-01-01",
         "chroot /tmp /bin/true && false; mknod /tmp/m c 1 1 && head -c 1 /tmp/m",
         "reboot -f",
         "dmesg -c",
@@ -317,6 +316,15 @@ async fn the_runtime_s_program_cannot_be_overwritten() {
         "(echo x > /proc/1/exe) 2>&1 | head -1; head -c 4 /proc/1/exe >/dev/null 2>&1 || echo unreadable";
     let output = bench.output_of(|spec| spec.init = true, script).await;
     assert!(output.contains("unreadable") && output.lines().count() == 2, "{output}");
+    // Nothing of the shim's is open in it but the container's stdio.
+    let mut spec = bench.shell("descriptors", "sleep 1000");
+    spec.init = true;
+    let pid = bench.start(spec).await.pid;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut open: Vec<_> =
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    open.sort();
+    assert_eq!(open, ["0", "1", "2"]);
     let before = fs::metadata(env!("CARGO_BIN_EXE_engine-test-helper")).unwrap().modified().unwrap();
     let script = "ls -l /proc/1/exe >/dev/null; (cat /proc/version > /proc/1/exe) 2>&1 | head -1; \
                   ls /proc/1/root >/dev/null 2>&1; echo end";
@@ -411,6 +419,5 @@ async fn hostile_parameters_are_refused() {
     assert!(bench.engine.list().await.unwrap().is_empty());
     // Nothing of the failed ones is left, and the name is free.
     assert_eq!(bench.output_of(|spec| spec.id = id("bad"), "echo fine").await, "");
-    let _ = Duration::ZERO;
     bench.finish().await;
 }

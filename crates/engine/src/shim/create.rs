@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::exit;
@@ -122,7 +122,11 @@ pub(super) fn create(
     // SAFETY: the shim has one thread (the log's compressing thread, if any, starts later).
     match unsafe { fork() }.map_err(words("fork"))? {
         ForkResult::Child => {
-            drop((report_read, output, console));
+            // What else is open is the shim's: held on to by a container that waits for its start (or by our init, which never
+            // executes anything), it would keep the shim's sockets open after its death.
+            let ends = child_ends.iter().flatten().map(AsRawFd::as_raw_fd);
+            close_all_but(&ends.chain([report_write.as_raw_fd()]).collect::<Vec<_>>());
+            std::mem::forget((report_read, output, console));
             report::begin(report_write.into_raw_fd());
             exit(be_creator(directory, spec, prepared, child_ends));
         }
@@ -218,6 +222,20 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Closes every descriptor from 3 on except `keep`. Only in a process that ends without dropping what it has inherited.
+fn close_all_but(keep: &[RawFd]) {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|file| u32::try_from(*file).ok()).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for file in keep.into_iter().chain([u32::MAX]) {
+        if file > first {
+            // SAFETY: no pointers; the values that own these descriptors are never used or dropped in this process.
+            unsafe { libc::syscall(libc::SYS_close_range, first, file - 1, 0) };
+        }
+        first = file.saturating_add(1);
+    }
+}
+
 /// A pipe whose ends no program inherits.
 pub(super) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC)
@@ -233,7 +251,7 @@ fn receive_terminal(listener: &UnixListener) -> Result<File, String> {
     let (stream, _) = listener.accept().map_err(|error| format!("console socket: {error}"))?;
     let mut name = [0_u8; 256];
     let mut parts = [std::io::IoSliceMut::new(&mut name)];
-    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let mut space = nix::cmsg_space!([RawFd; 1]);
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
         .map_err(|error| format!("console socket: {error}"))?;
     for control in message.cmsgs().map_err(|error| format!("console socket: {error}"))? {
