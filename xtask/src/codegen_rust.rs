@@ -8,6 +8,12 @@ use serde_json::Value;
 use crate::codegen_model::{Model, target};
 use crate::codegen_names::{field, screaming, snake, structure};
 
+/// Where we mark what the model does not: (service, structure, member, why).
+const SENSITIVE: &[(&str, &str, &str, &str)] = &[
+    ("ecs", "KeyValuePair", "value", "people put passwords into the environment of containers"),
+    ("logs", "InputLogEvent", "message", "log lines are the customer's, and are no part of our logs"),
+];
+
 /// The generated module of `model`, not yet formatted.
 pub fn service(model: &Model) -> String {
     let reachable = model.reachable();
@@ -295,8 +301,19 @@ impl Generator<'_> {
         let required: Vec<&str> =
             shape["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let members = self.model.members(name);
-        let texts: Vec<String> =
-            members.iter().map(|(name, member)| self.member(name, member, required.contains(name))).collect();
+        let texts: Vec<String> = members
+            .iter()
+            .map(|(member_name, member)| {
+                let marked = |(service, structure, member, _): &&(&str, &str, &str, &str)| {
+                    *service == self.model.name && *structure == name && member == member_name
+                };
+                let mut member = (*member).clone();
+                if SENSITIVE.iter().any(|mark| marked(&mark)) {
+                    member["sensitive"] = true.into();
+                }
+                self.member(member_name, &member, required.contains(member_name))
+            })
+            .collect();
         let payload = shape["payload"]
             .as_str()
             .and_then(|payload| members.iter().position(|(name, _)| *name == payload));

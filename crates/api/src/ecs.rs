@@ -6029,7 +6029,12 @@ pub mod schemas {
         kind: Kind::Structure(&StructureSchema {
             members: &[
                 Member { name: "name", shape: &STRING, traits: Traits::NONE, required: false },
-                Member { name: "value", shape: &STRING, traits: Traits::NONE, required: false },
+                Member {
+                    name: "value",
+                    shape: &STRING,
+                    traits: Traits { sensitive: true, ..Traits::NONE },
+                    required: false,
+                },
             ],
             union: false,
             payload: None,

@@ -1686,7 +1686,12 @@ pub mod schemas {
         name: "InputLogEvent",
         kind: Kind::Structure(&StructureSchema {
             members: &[
-                Member { name: "message", shape: &EVENT_MESSAGE, traits: Traits::NONE, required: true },
+                Member {
+                    name: "message",
+                    shape: &EVENT_MESSAGE,
+                    traits: Traits { sensitive: true, ..Traits::NONE },
+                    required: true,
+                },
                 Member { name: "timestamp", shape: &TIMESTAMP, traits: Traits::NONE, required: true },
             ],
             union: false,

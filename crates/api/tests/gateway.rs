@@ -455,6 +455,24 @@ fn a_document_is_stored_and_read_back() {
     assert!(format!("{read:?}").contains("busybox"));
 }
 
+#[test]
+fn secrets_are_not_shown() {
+    let text =
+        r#"{"containerDefinitions":[{"environment":[{"name":"PASSWORD","value":"hunter2"}]}],"family":"f"}"#;
+    let read: ecs::RegisterTaskDefinitionRequest = wire::json::from_str(text).unwrap();
+    let shown = format!("{read:?}");
+    assert!(shown.contains("family: \"f\"") && !shown.contains("hunter2"), "{shown}");
+    let pair = ecs::KeyValuePair { name: Some("PASSWORD".to_owned()), value: Some("hunter2".to_owned()) };
+    assert_eq!(format!("{pair:?}"), r#"KeyValuePair { name: "PASSWORD", value: <sensitive> }"#);
+    assert_eq!(
+        format!(
+            "{:?}",
+            ecs::ListClustersResponse { cluster_arns: Some(vec!["a".to_owned()]), next_token: None }
+        ),
+        r#"ListClustersResponse { clusterArns: ["a"] }"#
+    );
+}
+
 /// Every pattern of the models that are served can be checked.
 #[test]
 fn patterns_compile() {

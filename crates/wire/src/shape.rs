@@ -323,13 +323,11 @@ impl fmt::Debug for Shown<'_> {
             (View::Structure(value), _) => value.fmt(f),
             (View::List(list), Kind::List(member)) => f
                 .debug_list()
-                .entries(
-                    (0..list.count()).map(|index| list.item(index).map(|view| Shown(view, member.shape))),
-                )
+                .entries((0..list.count()).filter_map(|index| Some(Shown(list.item(index)?, member.shape))))
                 .finish(),
             (View::Map(map), Kind::Map(_, value)) => f
                 .debug_map()
-                .entries(map.entries().map(|(key, view)| (key, view.map(|view| Shown(view, value.shape)))))
+                .entries(map.entries().filter_map(|(key, view)| Some((key, Shown(view?, value.shape)))))
                 .finish(),
             (View::List(_) | View::Map(_), _) => f.write_str("?"),
         }

@@ -16,7 +16,7 @@ const VALUE_SHOWN_MAXIMUM: usize = 256;
 
 /// Checks `input` against its model.
 pub fn check(service: &ServiceSchema, input: &dyn Shape) -> Result<(), Fault> {
-    let mut checker = Checker { violations: Vec::new(), path: Vec::new() };
+    let mut checker = Checker { violations: Vec::new(), path: Vec::new(), hidden: false };
     checker.structure(input);
     let Some(first) = checker.violations.first() else { return Ok(()) };
     match service.validation {
@@ -115,6 +115,8 @@ impl Rule {
 struct Checker {
     violations: Vec<Violation>,
     path: Vec<String>,
+    /// Within something sensitive: values are not repeated.
+    hidden: bool,
 }
 
 impl Checker {
@@ -147,6 +149,13 @@ impl Checker {
     }
 
     fn member(&mut self, member: &Member, view: View<'_>) {
+        let outer = self.hidden;
+        self.hidden |= member.sensitive();
+        self.value(member, view);
+        self.hidden = outer;
+    }
+
+    fn value(&mut self, member: &Member, view: View<'_>) {
         let constraints = &member.shape.constraints;
         match view {
             View::String(text) => self.text(member, constraints, text),
@@ -178,7 +187,7 @@ impl Checker {
                     }
                     self.within(&["key".to_owned()], key_member, View::String(key));
                     if let Some(view) = view {
-                        let segment = if shown_whole(key) { key } else { "value" };
+                        let segment = if shown_whole(key) && !self.hidden { key } else { "value" };
                         self.within(&[segment.to_owned(), "member".to_owned()], value_member, view);
                     }
                 }
@@ -222,7 +231,8 @@ impl Checker {
     }
 
     fn number(&mut self, member: &Member, constraints: &Constraints, number: f64) {
-        let shown = || if member.sensitive() { Value::Hidden } else { Value::Shown(number.to_string()) };
+        let hidden = self.hidden;
+        let shown = || if hidden { Value::Hidden } else { Value::Shown(number.to_string()) };
         if let Some(bound) = constraints.minimum.filter(|bound| number < *bound) {
             self.violation(member, shown(), Rule::ValueAtLeast(bound));
         }
@@ -232,8 +242,8 @@ impl Checker {
     }
 
     fn text(&mut self, member: &Member, constraints: &Constraints, text: &str) {
+        let hidden = self.hidden || !shown_whole(text);
         let shown = || {
-            let hidden = member.sensitive() || !shown_whole(text);
             if hidden { Value::Hidden } else { Value::Shown(text.to_owned()) }
         };
         self.length(member, constraints, text.chars().count(), shown);
@@ -318,6 +328,78 @@ fn translated(pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::{ShapeSchema, Traits};
+
+    #[derive(Clone, Default, PartialEq)]
+    struct Login {
+        inner: Option<Box<Login>>,
+        password: Option<String>,
+        user: Option<String>,
+    }
+    crate::structure!(Login: &LOGIN; 0 inner, 1 password, 2 user);
+
+    static TEXT: ShapeSchema = ShapeSchema {
+        name: "Text",
+        kind: Kind::String,
+        traits: Traits::NONE,
+        constraints: Constraints { maximum: Some(3.0), ..Constraints::NONE },
+    };
+    static LOGIN: ShapeSchema = ShapeSchema {
+        name: "Login",
+        kind: Kind::Structure(&StructureSchema {
+            members: &[
+                Member { name: "inner", shape: &LOGIN, traits: HIDDEN, required: false },
+                Member { name: "password", shape: &TEXT, traits: HIDDEN, required: false },
+                Member { name: "user", shape: &TEXT, traits: Traits::NONE, required: true },
+            ],
+            union: false,
+            payload: None,
+        }),
+        traits: Traits::NONE,
+        constraints: Constraints::NONE,
+    };
+    const HIDDEN: Traits = Traits { sensitive: true, ..Traits::NONE };
+
+    fn service(validation: Validation) -> ServiceSchema {
+        ServiceSchema {
+            name: "test",
+            service_id: "Test",
+            api_version: "1",
+            protocols: &[],
+            target_prefix: "",
+            xml_namespace: None,
+            query_compatible: false,
+            validation,
+            operations: &[],
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_repeated() {
+        let inner = Login { user: Some("secret user".to_owned()), ..Login::default() };
+        let login = Login {
+            inner: Some(Box::new(inner)),
+            password: Some("secret".to_owned()),
+            user: Some("open".to_owned()),
+        };
+        let fault = check(&service(Validation::Coral("ValidationException")), &login).unwrap_err();
+        assert_eq!(
+            fault.message(),
+            "3 validation errors detected: \
+             Value at 'inner.user' failed to satisfy constraint: Member must have length less than or equal to 3; \
+             Value at 'password' failed to satisfy constraint: Member must have length less than or equal to 3; \
+             Value 'open' at 'user' failed to satisfy constraint: Member must have length less than or equal to 3"
+        );
+        assert_eq!(
+            format!("{login:?}"),
+            r#"Login { inner: <sensitive>, password: <sensitive>, user: "open" }"#
+        );
+        let fault = check(&service(Validation::Ec2), &Login::default()).unwrap_err();
+        assert_eq!(
+            (fault.code(), fault.message()),
+            ("MissingParameter", "The request must contain the parameter User")
+        );
+    }
 
     #[test]
     fn patterns_are_javas() {
