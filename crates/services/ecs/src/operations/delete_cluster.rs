@@ -1,4 +1,4 @@
-//! Deletes a cluster that has nothing in it. AWS: DeleteCluster.
+//! Deletes a cluster that has nothing in it. AWS: DeleteCluster. Differs from AWS: nothing known.
 //!
 //! As at AWS the cluster is INACTIVE from then on: it can be described, is not listed, and its name can be taken again.
 

@@ -1,6 +1,6 @@
 //! Deletes task definitions that were deregistered. AWS: DeleteTaskDefinitions.
 //!
-//! As at AWS a deleted one is DELETE_IN_PROGRESS at first. It goes for good when no task that is not stopped refers to
+//! Differs from AWS: nothing known. As there, a deleted one is DELETE_IN_PROGRESS at first. It goes for good when no task that is not stopped refers to
 //! it and [`LINGER_SECONDS`] have passed; registrations and deletions clear such ones away.
 
 use api::ecs::operations::DeleteTaskDefinitions;

@@ -180,7 +180,10 @@ fn statistics(counts: &Counts) -> Vec<KeyValuePair> {
     pairs
 }
 
+/// A cluster that was made without a call (the first one of a region) has AWS's default.
 fn describe_settings(settings: &[ClusterSetting]) -> Vec<wire_shapes::ClusterSetting> {
+    let default = [ClusterSetting { name: "containerInsights".to_owned(), value: "disabled".to_owned() }];
+    let settings = if settings.is_empty() { &default } else { settings };
     settings
         .iter()
         .map(|setting| wire_shapes::ClusterSetting {
