@@ -121,6 +121,9 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
         return Decision::default();
     }
     if record.containers.iter().all(|container| container.known == KnownStatus::Stopped) {
+        if let (Desired::Running, Some(reason)) = (record.desired, reason_to_stop(observed)) {
+            return Decision { actions: vec![Action::StopTask { reason }], ..Decision::default() };
+        }
         let busy = observed.operations.iter().any(Option::is_some);
         let actions = if busy { Vec::new() } else { vec![Action::Finish] };
         return Decision { actions, ..Decision::default() };
