@@ -55,8 +55,7 @@ impl Operation<RegisterContainerInstance> for Ecs {
         let (new_id, made_up) = (self.ids.hex(32), format!("mi-{}", self.ids.hex(17)));
 
         let update = self.store.update(|snapshot| {
-            let cluster = cluster::get(snapshot, &call.scope, &name)
-                .map_err(|_| faults::client("Cluster not found."))?;
+            let cluster = cluster::get(snapshot, &call.scope, &name)?;
             let there = find(snapshot, call, &name, known_id.as_deref(), identity.instance_id.as_deref())?;
             let mut instance = registered_instance(
                 call,
@@ -300,7 +299,7 @@ mod tests {
         assert!(attributes.contains(&json!({"name": "stack", "value": "prod"})), "custom attributes stay");
         assert_eq!(
             world.refused("RegisterContainerInstance", json!({"cluster": "ghost"})).await,
-            "ClientException: Cluster not found."
+            "ClusterNotFoundException: Cluster not found."
         );
         let ghost = arn.replace(arn.rsplit('/').next().unwrap(), &"0".repeat(32));
         world.refused("RegisterContainerInstance", json!({"containerInstanceArn": ghost})).await;

@@ -296,7 +296,7 @@ pub fn check_together(containers: &[ContainerDefinition]) -> Result<(), Fault> {
         }
     }
     if containers.iter().all(|container| container.essential == Some(false)) {
-        return Err(client("At least one container must be marked as essential."));
+        return Err(client("Task definition doesn't have any essential container."));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use wire::Fault;
 
 use super::containers::setting;
 use super::one_of;
+use crate::faults::client;
 
 /// Source: KernelCapabilities.
 const CAPABILITIES: &[&str] = &[
@@ -209,7 +210,9 @@ fn check_ulimits(ulimits: &[Ulimit], name: &str) -> Result<(), Fault> {
     let mut seen = BTreeSet::new();
     for ulimit in ulimits {
         let kind = ulimit.name.as_deref().unwrap_or_default();
-        one_of("ulimits.name", Some(kind), ULIMITS)?;
+        if !ULIMITS.contains(&kind) {
+            return Err(client(format!("Unrecognized ulimit name {kind}")));
+        }
         if !seen.insert(kind) {
             return Err(setting(name, &format!("The ulimit '{kind}' is set more than once.")));
         }

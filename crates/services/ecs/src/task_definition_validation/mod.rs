@@ -72,9 +72,7 @@ pub fn validate(request: &RegisterTaskDefinitionRequest) -> Result<Validated, Fa
         return Err(client("Container list cannot be empty."));
     }
     if containers.len() > CONTAINERS_PER_TASK_DEFINITION {
-        return Err(client(format!(
-            "A task definition can have at most {CONTAINERS_PER_TASK_DEFINITION} containers."
-        )));
+        return Err(client("Too many containers."));
     }
     unsupported::check(request)?;
     let frame = frame(request)?;

@@ -52,6 +52,7 @@ async fn what_aws_says() {
             "Family contains invalid characters. Allowed characters are letters, numbers, hyphens, and underscores.",
         ),
         (json!({"containerDefinitions": []}), "Container list cannot be empty."),
+        (json!({"container": {"essential": false}}), "Task definition doesn't have any essential container."),
         (json!({"container": {"name": "a b"}}), "Container.name contains invalid characters."),
         (json!({"container": {"image": ""}}), "Container.image should not be null or empty."),
         (json!({"container": {"image": "a b"}}), "Container.image contains invalid characters."),
