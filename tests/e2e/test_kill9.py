@@ -66,7 +66,7 @@ def until_answered(call):
 
 @pytest.mark.parametrize("seed", [SEED])
 def test_f01_kill_9_during_200_calls(fresh, seed):
-    roadstead = fresh("--over-commit", "10000")
+    roadstead = fresh("--over-commit", "1000")
     roadstead.load(busybox_archive(), tag="busybox:latest")
     rng = random.Random(seed)
     register(roadstead.client("ecs"))

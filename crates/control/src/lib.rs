@@ -59,9 +59,9 @@ impl Control {
 
     /// Runs every loop until `stop` turns true.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        loops::connectivity::forget_sessions_of_the_last_process(&self).await;
         let mut running = JoinSet::new();
         running.spawn(dispatch::run(self.clone()));
+        running.spawn(loops::connectivity::forget_sessions_of_the_last_process(self.clone()));
         running.spawn(loops::task_network::run(self.clone()));
         running.spawn(loops::history::run(self.clone()));
         tokio::select! {

@@ -1,21 +1,30 @@
 //! What a lost session changes: `agentConnected` of the container instance. Its tasks go on.
 
+use std::time::Duration;
+
 use domain::ContainerInstance;
-use store::{Key, Prefix, Transaction};
+use store::{Key, Prefix, Row as _, Transaction};
 
 use crate::Control;
 
-/// After a start no session lives yet, whatever the rows say.
-pub async fn forget_sessions_of_the_last_process(control: &Control) {
-    let snapshot = control.store.snapshot();
-    let connected: Vec<_> = snapshot
+/// How long agents have to come back after a start of the control plane before they count as gone: as long as a live
+/// session may be silent. Until then tasks are still placed on their machines: an order waits in the outbox.
+const RECONNECT_GRACE: Duration = Duration::from_secs(15);
+
+/// Sessions of the last process that were not taken up again in time are over. Runs once, then does nothing.
+pub async fn forget_sessions_of_the_last_process(control: Control) {
+    let connected: Vec<_> = control
+        .store
+        .snapshot()
         .scan::<ContainerInstance>(Prefix::everything(), None)
         .filter(|row| row.agent_connected)
+        .map(|row| (row.key(), row.session_epoch))
         .collect();
-    for row in connected {
-        let key = store::rows::container_instance_key(&row.scope, &row.cluster, &row.id);
-        disconnected(control, &key, row.session_epoch).await;
+    tokio::time::sleep(RECONNECT_GRACE).await;
+    for (key, epoch) in connected {
+        disconnected(&control, &key, epoch).await;
     }
+    std::future::pending::<()>().await;
 }
 
 /// Notes that the session `epoch` has ended, unless a newer one has begun.
