@@ -359,7 +359,7 @@ fn child_pulls_with_tls() {
     let plain = Registry::start_at(
         &scratch,
         "192.0.2.1:5000".to_owned(),
-        &config.replace(TLS_ADDRESS, "192.0.2.1:5000").split("  tls:").next().unwrap().to_owned(),
+        config.replace(TLS_ADDRESS, "192.0.2.1:5000").split("  tls:").next().unwrap(),
     );
     let error = pull(&store, &format!("{}/small:1", plain.address), &RegistryAuth::Anonymous).unwrap_err();
     assert_eq!(error.kind(), PullErrorKind::Unreachable, "{error}");
