@@ -19,6 +19,7 @@
 
 mod check;
 mod choose;
+mod claims;
 mod config;
 mod error;
 mod firewall;
@@ -32,6 +33,7 @@ mod sysctl;
 
 pub use check::{Finding, check};
 pub use choose::{choose_vpc_cidr, usable_vpc_cidrs};
+pub use claims::claim_vpc_cidrs;
 pub use config::{Attachment, NetworkConfig, SubnetNetwork, TaskNetwork, VpcNetwork};
 pub use error::NetworkError;
 pub use net::{Network, host_networks};

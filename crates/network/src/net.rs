@@ -15,7 +15,7 @@ use crate::namespace;
 use crate::nftables::{Batch, NftablesSocket};
 use crate::record::{AttachmentRecord, Records, Stage, VpcRecord};
 use crate::rules;
-use crate::sysctl::Forwarding;
+use crate::sysctl::Shared;
 
 mod remove;
 mod start;
@@ -39,7 +39,7 @@ struct Inner {
     records: Records,
     links: Links,
     nftables: Mutex<NftablesSocket>,
-    forwarding: Forwarding,
+    shared: Shared,
     metadata_host: Ipv4Addr,
     state: Mutex<State>,
     /// Held while VPCs change, which takes several steps.
@@ -247,7 +247,7 @@ fn bridge_prefix(instance: &str) -> String {
 }
 
 /// The link that carries the metadata address: a bridge without ports, for small kernels lack the driver of dummy links.
-fn metadata_link(instance: &str) -> String {
+pub(crate) fn metadata_link(instance: &str) -> String {
     format!("rs-{instance}-md")
 }
 

@@ -1,4 +1,5 @@
-//! Kernel settings: those of our own interfaces, and the one of the whole machine that has to be given back.
+//! Kernel settings: those of our own interfaces, and the one of the whole machine that has to be given back by the last
+//! instance to leave it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,16 +28,16 @@ pub(crate) fn get(key: &str) -> Result<String, NetworkError> {
     }
 }
 
-/// Use of IPv4 forwarding, counted over all instances in one network namespace: the first one notes the old value, the
-/// last one to leave restores it. A file per user, so that a crashed instance is still counted until it is back or its
-/// interfaces are gone.
+/// What all instances in one network namespace share. Of IPv4 forwarding, the use is counted: the first one notes the old
+/// value, the last one to leave restores it. A file per user, so that a crashed instance is still counted until it is
+/// back or its interfaces are gone.
 #[derive(Debug)]
-pub(crate) struct Forwarding {
+pub(crate) struct Shared {
     directory: PathBuf,
 }
 
-impl Forwarding {
-    /// The count of the calling thread's network namespace.
+impl Shared {
+    /// What is shared in the calling thread's network namespace.
     pub(crate) fn of_this_namespace() -> Result<Self, NetworkError> {
         use std::os::unix::fs::MetadataExt as _;
         let path = "/proc/thread-self/ns/net";
@@ -65,6 +66,7 @@ impl Forwarding {
         }
         let lock = self.lock()?;
         remove(&self.directory.join(format!("user-{user}")))?;
+        remove(&self.directory.join(format!("claim-{user}")))?;
         if self.has_users(is_alive)? {
             return Ok(());
         }
@@ -84,21 +86,37 @@ impl Forwarding {
 
     /// Whether an instance is counted in; those that are gone without a word are dropped.
     fn has_users(&self, is_alive: impl Fn(&str) -> bool) -> Result<bool, NetworkError> {
-        let failed = |source| NetworkError::file("cannot list", &self.directory, source);
         let mut found = false;
-        for entry in std::fs::read_dir(&self.directory).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            match entry.file_name().to_str().and_then(|name| name.strip_prefix("user-")) {
-                Some(user) if is_alive(user) => found = true,
-                Some(_) => remove(&entry.path())?,
-                None => {}
+        for (user, path) in self.files("user-")? {
+            if is_alive(&user) {
+                found = true;
+            } else {
+                remove(&path)?;
             }
         }
         Ok(found)
     }
 
+    /// The files whose names start with `prefix`: the rest of the name, and the path.
+    pub(crate) fn files(&self, prefix: &str) -> Result<Vec<(String, PathBuf)>, NetworkError> {
+        let failed = |source| NetworkError::file("cannot list", &self.directory, source);
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if let Some(rest) = entry.file_name().to_str().and_then(|name| name.strip_prefix(prefix)) {
+                files.push((rest.to_owned(), entry.path()));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Writes a file; the caller holds the lock.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), NetworkError> {
+        write(&self.directory.join(name), text)
+    }
+
     /// Takes the lock's file, and makes it and its directory anew where the last user to leave has removed them.
-    fn lock(&self) -> Result<Flock<std::fs::File>, NetworkError> {
+    pub(crate) fn lock(&self) -> Result<Flock<std::fs::File>, NetworkError> {
         const TRIES: usize = 100;
         let path = self.directory.join("lock");
         let mut failure = io::Error::from(io::ErrorKind::ResourceBusy);

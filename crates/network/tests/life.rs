@@ -357,6 +357,31 @@ fn the_hosts_networks_are_told_from_ones_own() {
     });
 }
 
+#[test]
+fn instances_claim_networks_apart() {
+    on_a_host_of_its_own("instances_claim_networks_apart", || async {
+        let directory = tempfile::tempdir().unwrap();
+        let one = Network::start(config(&directory.path().join("one"))).await.unwrap();
+        let mut second = config(&directory.path().join("two"));
+        second.name = "u".to_owned();
+        let two = Network::start(second).await.unwrap();
+        let claim = async |name: &str, used: &[&str]| {
+            let used: Vec<_> = used.iter().map(|text| text.parse().unwrap()).collect();
+            network::claim_vpc_cidrs(name, &used).await.unwrap()
+        };
+        let first = claim("t", &[]).await;
+        assert_eq!(first[0].to_string(), "172.31.0.0/16");
+        assert_eq!(claim("t", &[]).await, first, "asked again");
+        let other = claim("u", &["10.7.0.0/16"]).await;
+        assert_eq!(other[0].to_string(), "10.7.0.0/16", "what it uses already stays its own");
+        assert!(other.len() > 20 && !other.iter().any(|network| first.contains(network)));
+        one.shutdown().await.unwrap();
+        let other = claim("u", &[]).await;
+        assert_eq!(other[0].to_string(), "172.31.0.0/16", "free again");
+        two.shutdown().await.unwrap();
+    });
+}
+
 /// Not a test of its own: the process that `a_kill_in_the_middle_is_cleaned_up` kills.
 #[test]
 fn child_that_attaches_until_it_is_killed() {

@@ -139,7 +139,7 @@ impl Inner {
             }
         }
         let others: Vec<String> = self.links.list().await?.into_iter().map(|link| link.name).collect();
-        self.forwarding.release(&self.name, |user| others.contains(&metadata_link(user)))?;
+        self.shared.release(&self.name, |user| others.contains(&metadata_link(user)))?;
         self.records.remove_all()
     }
 }

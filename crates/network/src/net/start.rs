@@ -17,7 +17,7 @@ use crate::links::{Link, Links};
 use crate::nftables::NftablesSocket;
 use crate::record::{AttachmentRecord, Records, Stage};
 use crate::rules::{self, Content};
-use crate::sysctl::Forwarding;
+use crate::sysctl::Shared;
 use crate::{firewall, namespace};
 
 /// Of a link that nothing is connected to.
@@ -34,9 +34,9 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Network, NetworkError
     let records = Records::open(&config.data_dir)?;
     let links = Links::open()?;
     let nftables = NftablesSocket::open()?;
-    let forwarding = Forwarding::of_this_namespace()?;
+    let shared = Shared::of_this_namespace()?;
     let present: Vec<String> = links.list().await?.into_iter().map(|link| link.name).collect();
-    forwarding.acquire(&config.name, |user| present.contains(&metadata_link(user)))?;
+    shared.acquire(&config.name, |user| present.contains(&metadata_link(user)))?;
     let metadata_host = metadata_host(&links, &config.name).await?;
     let mtu = match config.mtu {
         Some(mtu) => mtu.clamp(MTU_MINIMUM, MTU_MAXIMUM),
@@ -49,7 +49,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Network, NetworkError
         records,
         links,
         nftables: Mutex::new(nftables),
-        forwarding,
+        shared,
         metadata_host,
         state: Mutex::new(State::default()),
         vpc_changes: tokio::sync::Mutex::new(()),

@@ -45,11 +45,22 @@ impl Inner {
         let number =
             number.ok_or_else(|| refused(&vpc, "there are too many VPCs on this node".to_owned()))?;
         let record = VpcRecord { vpc, bridge: number };
+        self.warn_of_other_routes(&record.vpc).await?;
         self.records.write_vpc(&record)?;
         let link = self.make_bridge(&record).await?;
         let name = self.bridge_name(number);
         self.change_rules(|batch| rules::add_vpc(batch, &name, record.vpc.cidr))?;
         self.state().vpcs.insert(number, Vpc { record, link });
+        Ok(())
+    }
+
+    /// Where the machine has come to route a VPC's addresses elsewhere, what is meant for tasks may get lost.
+    async fn warn_of_other_routes(&self, vpc: &VpcNetwork) -> Result<(), NetworkError> {
+        let others = super::host_networks(&self.name).await?;
+        let others = others.iter().filter(|other| other.prefix_length() > 0 && other.overlaps(&vpc.cidr));
+        for other in others {
+            tracing::warn!(vpc = vpc.id, cidr = %vpc.cidr, %other, "this machine routes some of a VPC's addresses elsewhere");
+        }
         Ok(())
     }
 
