@@ -333,6 +333,13 @@ fn ec2_speaks_its_own_dialect() {
         form_request("Action=DescribeVpcs&Version=2016-11-15&DryRun=maybe"),
     );
     assert!(body.contains("The value of dryRun is not a Boolean") || body.contains("DryRun"), "{body}");
+    for odd in ["VpcId=vpc-1", "VpcId.x=vpc-1", "Filter.1=x", "VpcId.1=a&VpcId.1=b", "Filter.1.Name.2=x"] {
+        let (status, body) = send(
+            &gateway(Authentication::Any),
+            form_request(&format!("Action=DescribeVpcs&Version=2016-11-15&{odd}")),
+        );
+        assert!(status == 400 && body.contains("<Code>InvalidParameterValue</Code>"), "{odd}: {body}");
+    }
 }
 
 fn signed(key: &str, service: &str, region: &str, request: http::Request<Bytes>) -> http::Request<Bytes> {

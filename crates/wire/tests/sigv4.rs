@@ -373,11 +373,10 @@ fn same_meaning(a: &Parts, b: &Parts) -> bool {
     };
     let authorization = |parts: &Parts| {
         let bytes = header(parts, "authorization");
-        bytes
-            .split(|byte| matches!(byte, b',' | b' '))
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(&b' ')
+        // A space ends the algorithm; behind it commas and spaces separate alike.
+        let head = bytes.get(..17).map(<[u8]>::to_vec);
+        let words = bytes.split(|byte| matches!(byte, b',' | b' ')).filter(|word| !word.is_empty());
+        (head, words.collect::<Vec<_>>().join(&b' '))
     };
     a.method == b.method
         && resolved(a.uri.path()) == resolved(b.uri.path())
@@ -386,7 +385,8 @@ fn same_meaning(a: &Parts, b: &Parts) -> bool {
         && authorization(a) == authorization(b)
 }
 
-fn resolved(path: &str) -> Vec<&str> {
+/// The segments of a path, and whether it ends as a folder.
+fn resolved(path: &str) -> (Vec<&str>, bool) {
     let mut segments = Vec::new();
     for segment in path.split('/').filter(|segment| !matches!(*segment, "" | ".")) {
         if segment == ".." {
@@ -395,7 +395,8 @@ fn resolved(path: &str) -> Vec<&str> {
             segments.push(segment);
         }
     }
-    segments
+    let folder = segments.is_empty() || path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..");
+    (segments, folder)
 }
 
 fn unescaped(text: &str) -> Vec<u8> {

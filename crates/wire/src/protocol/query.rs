@@ -94,12 +94,26 @@ fn read_structure(node: &Node, dialect: Dialect, shape: &mut dyn Shape) -> Resul
     Ok(())
 }
 
+/// A structure, list or map has its content in parameters behind its own; a text in their place is refused.
+fn no_text(node: &Node, member: &Member) -> Result<(), DecodeError> {
+    match &node.value {
+        Some(text) if !text.is_empty() => Err(DecodeError(format!(
+            "The parameter {} must be numbered or name a member",
+            member.wire_name()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn read_member(
     node: &Node,
     member: &'static Member,
     dialect: Dialect,
     slot: Slot<'_>,
 ) -> Result<(), DecodeError> {
+    if matches!(slot, Slot::Structure(_) | Slot::List(_) | Slot::Map(_)) {
+        no_text(node, member)?;
+    }
     match (slot, member.shape.kind) {
         (Slot::Structure(target), _) => read_structure(node, dialect, target.start()),
         (Slot::List(list), Kind::List(element)) => read_list(node, member, element, dialect, list),
