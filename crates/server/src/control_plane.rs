@@ -70,6 +70,7 @@ impl ControlPlane {
         })?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let endpoint = endpoint_of(address);
+        let networks = vpc_networks(dir, &*ids, &store).await;
         let (authentication, believed) = trust(arguments.auth, &arguments.account, &root_key, &node_key);
         let tables = vec![
             ecs::service(Arc::new(ecs::Ecs {
@@ -83,7 +84,7 @@ impl ControlPlane {
             api::ec2::service(Arc::new(ec2::Ec2 {
                 store: store.clone(),
                 ids: Arc::clone(&ids),
-                networks: network::usable_vpc_cidrs(&host_routes()).into(),
+                networks: networks.into(),
             })),
             logs.table(),
             api::sts::service(Arc::new(sts::Sts)),
@@ -215,6 +216,23 @@ fn endpoint_of(address: SocketAddr) -> String {
 
 /// The networks that this machine routes somewhere already, from `/proc/net/route` (proc_net(5)): addresses there are
 /// 32-bit words in hexadecimal, in the byte order of the machine.
+/// The networks for the VPCs of all accounts and regions: claimed, so that no other Roadstead on this machine takes them,
+/// and those that the store has VPCs in already. A control plane alone, which has no network of its own and maybe not the
+/// right to claim any, goes by the routes.
+async fn vpc_networks(dir: &DataDir, ids: &dyn Ids, store: &Store) -> Vec<Ipv4Cidr> {
+    let used: Vec<Ipv4Cidr> = store
+        .snapshot()
+        .scan::<store::rows_vpc::VpcCidrUse>(store::Prefix::everything(), None)
+        .map(|used| used.cidr)
+        .collect();
+    if let Ok(name) = dir.instance_name(ids)
+        && let Ok(claimed) = network::claim_vpc_cidrs(&name, &used).await
+    {
+        return claimed;
+    }
+    network::usable_vpc_cidrs(&host_routes())
+}
+
 fn host_routes() -> Vec<Ipv4Cidr> {
     let text = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
     parse_routes(&text)

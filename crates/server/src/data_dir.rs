@@ -1,7 +1,7 @@
 //! The data directory: who uses it, under which name its Roadstead makes things on the machine, and its root key.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,14 @@ pub enum DataDirError {
         path: PathBuf,
         /// What is wrong.
         message: String,
+    },
+    /// Another process has it.
+    #[error("{} is in use by the process {pid}: stop it, or name another --data-dir", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process, as far as the lock file tells.
+        pid: String,
     },
     /// Nothing runs on this directory.
     #[error("no Roadstead runs on {}: start it with `roadstead up --data-dir {}`", .0.display(), .0.display())]
@@ -112,6 +120,26 @@ impl DataDir {
             0o600,
         )?;
         Ok(dir)
+    }
+
+    /// Takes the directory for this process, for as long as the answer lives.
+    pub fn lock(&self) -> Result<File, DataDirError> {
+        let path = self.root.join("lock");
+        let io = |source| io_error("lock", &path, source);
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let _ = (&mut file).take(32).read_to_string(&mut pid);
+                return Err(DataDirError::InUse { path: self.root.clone(), pid: pid.trim().to_owned() });
+            }
+            Err(fs::TryLockError::Error(source)) => return Err(io(source)),
+        }
+        file.set_len(0).map_err(io)?;
+        writeln!(file, "{}", std::process::id()).map_err(io)?;
+        Ok(file)
     }
 
     /// The directory itself.

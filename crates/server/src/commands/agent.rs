@@ -30,6 +30,7 @@ pub fn run(arguments: AgentArguments) -> Result<(), Failure> {
     }
     .signing_key();
     let dir = DataDir::open(&arguments.data.data_dir).map_err(|error| error.to_string())?;
+    let _lock = dir.lock().map_err(|error| error.to_string())?;
     let endpoint = arguments
         .server
         .parse()

@@ -2,7 +2,7 @@
 
 use crate::cli::DataDirectory;
 use crate::commands::{Failure, serve};
-use crate::data_dir::{DataDir, DataDirError};
+use crate::data_dir::DataDir;
 use crate::node::Machine;
 use crate::terminal::line;
 
@@ -12,17 +12,7 @@ pub fn run(arguments: &DataDirectory) -> Result<(), Failure> {
         return Err(format!("{} is not there: nothing to take down", arguments.data_dir.display()));
     }
     let dir = DataDir::open(&arguments.data_dir).map_err(|error| error.to_string())?;
-    match dir.running() {
-        Ok(running) => {
-            return Err(format!(
-                "Roadstead runs on {} (process {}): stop it first",
-                dir.root().display(),
-                running.pid
-            ));
-        }
-        Err(DataDirError::NotRunning(_)) => {}
-        Err(error) => return Err(error.to_string()),
-    }
+    let _lock = dir.lock().map_err(|error| error.to_string())?;
     serve::runtime()?.block_on(async {
         let machine = Machine::open(&dir).await?;
         machine.destroy().await

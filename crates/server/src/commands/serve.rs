@@ -42,6 +42,7 @@ pub fn up(arguments: UpArguments) -> Result<(), Failure> {
         return Err(obstacles);
     }
     let dir = open_dir(&arguments.server)?;
+    let _lock = dir.lock().map_err(|error| error.to_string())?;
     runtime()?.block_on(async {
         let ephemeral = arguments.server.ephemeral;
         let machine = Machine::open(&dir).await?;
@@ -96,6 +97,7 @@ async fn finish(plane: ControlPlane, node: Arc<Node>, ephemeral: bool) -> Result
 pub fn server(arguments: ServerArguments) -> Result<(), Failure> {
     start_logging();
     let dir = open_dir(&arguments)?;
+    let _lock = dir.lock().map_err(|error| error.to_string())?;
     runtime()?.block_on(async {
         let plane = ControlPlane::start(&arguments, &dir).await?;
         plane.ready();
