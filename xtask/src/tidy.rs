@@ -10,7 +10,7 @@ use crate::licences;
 /// The floor of every crate. A crate depends only on crates of lower floors.
 const FLOORS: &[(&str, u8)] = &[
     ("base", 0),
-    ("log-spool", 0),
+    ("log-spool", 1),
     ("wire", 1),
     ("api", 2),
     ("agent-protocol", 2),

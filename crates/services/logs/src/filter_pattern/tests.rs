@@ -1,3 +1,5 @@
+//! Patterns, the events that they are tried on, and what must come out.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
