@@ -3,7 +3,6 @@
 //! The client speaks gRPC over one HTTP/2 connection, as etcd's own clients do; `Put` needs so little of protobuf that
 //! it is written out here.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,8 +10,10 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::client::SendRequest;
 
+use super::process::free_address;
+
 /// How often a connection is tried before etcd counts as not starting.
-const TRIES: usize = 100;
+const TRIES: usize = 5000;
 
 /// A running etcd. Killed when dropped.
 pub struct Etcd {
@@ -48,6 +49,12 @@ impl Etcd {
         Ok(Self { process, address: client })
     }
 
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
     /// A client that has done its first write.
     pub async fn connect(&self) -> Result<Client, String> {
         let mut reason = String::new();
@@ -56,7 +63,7 @@ impl Etcd {
                 Ok(client) => return Ok(client),
                 Err(error) => reason = error,
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Err(format!("etcd does not answer: {reason}"))
     }
@@ -71,11 +78,6 @@ impl Etcd {
         client.put(b"first", b"write").await?;
         Ok(client)
     }
-}
-
-fn free_address() -> Result<String, String> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    listener.local_addr().map(|address| address.to_string()).map_err(|error| error.to_string())
 }
 
 /// One HTTP/2 connection; clones share it.

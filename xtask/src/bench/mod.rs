@@ -8,13 +8,37 @@
 //! `--release --features bench`, which this command does by itself, so that the other xtask commands stay quick to build.
 
 #[cfg(feature = "bench")]
+mod api_read;
+#[cfg(feature = "bench")]
+mod caller;
+#[cfg(feature = "bench")]
 mod compare;
+#[cfg(feature = "bench")]
+mod container_logs;
+#[cfg(feature = "bench")]
+mod docker;
 #[cfg(feature = "bench")]
 mod durable_write;
 #[cfg(feature = "bench")]
 mod etcd;
 #[cfg(feature = "bench")]
+mod first_instruction;
+#[cfg(feature = "bench")]
 mod logs;
+#[cfg(feature = "bench")]
+mod memory;
+#[cfg(feature = "bench")]
+mod process;
+#[cfg(feature = "bench")]
+mod recovery;
+#[cfg(feature = "bench")]
+mod roadstead;
+#[cfg(feature = "bench")]
+mod rows;
+#[cfg(feature = "bench")]
+mod task_start;
+#[cfg(feature = "bench")]
+mod task_stop;
 
 #[cfg(feature = "bench")]
 pub use body::{Bench, Setup, run};
@@ -28,14 +52,22 @@ mod launch {
 
     /// `cargo xtask bench …`.
     pub fn run(arguments: &[&str]) -> Result<(), String> {
+        // What is measured, and then what measures.
+        cargo(&["build", "--quiet", "--release", "--package", "server"], &[], "the build failed")?;
+        let words =
+            ["run", "--quiet", "--release", "--package", "xtask", "--features", "bench", "--", "bench"];
+        cargo(&words, arguments, "the benchmark failed")
+    }
+
+    fn cargo(words: &[&str], arguments: &[&str], failed: &str) -> Result<(), String> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
             .current_dir(crate::root())
-            .args(["run", "--quiet", "--release", "--package", "xtask", "--features", "bench", "--", "bench"])
+            .args(words)
             .args(arguments)
             .status()
             .map_err(|error| format!("cannot run cargo: {error}"))?;
-        if status.success() { Ok(()) } else { Err("the benchmark failed".to_owned()) }
+        if status.success() { Ok(()) } else { Err(failed.to_owned()) }
     }
 }
 
@@ -43,10 +75,23 @@ mod launch {
 mod body {
     use std::path::PathBuf;
 
-    use super::{durable_write, logs};
+    use super::{
+        api_read, container_logs, durable_write, first_instruction, logs, memory, recovery, task_start,
+        task_stop,
+    };
 
     /// Every benchmark.
-    const BENCHES: &[Bench] = &[durable_write::BENCH, logs::BENCH];
+    const BENCHES: &[Bench] = &[
+        task_start::BENCH,
+        first_instruction::BENCH,
+        task_stop::BENCH,
+        durable_write::BENCH,
+        api_read::BENCH,
+        logs::BENCH,
+        container_logs::BENCH,
+        memory::BENCH,
+        recovery::BENCH,
+    ];
     /// Pairs unless said otherwise.
     const PAIRS: usize = 5;
 
