@@ -163,6 +163,13 @@ def machine_state():
     return {"mounts": mounts, "links": links, "tables": tables, "cgroups": cgroups, "processes": processes}
 
 
+def left_behind(before):
+    """What is on the machine that was not there `before`, by kind."""
+    after = machine_state()
+    new = {kind: [entry for entry in after[kind] if entry not in before[kind]] for kind in after}
+    return {kind: entries for kind, entries in new.items() if entries}
+
+
 def busybox_archive():
     """A busybox image as an archive, built once."""
     archive = IMAGES / "busybox.tar"
