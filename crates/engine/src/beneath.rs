@@ -15,13 +15,6 @@ const LINKS_MAXIMUM: usize = 40;
 #[derive(Debug)]
 pub(crate) struct Root(OwnedFd);
 
-impl From<OwnedFd> for Root {
-    /// The root at an open directory.
-    fn from(directory: OwnedFd) -> Self {
-        Self(directory)
-    }
-}
-
 impl Root {
     /// The root at `path`, which itself is trusted.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {

@@ -34,19 +34,10 @@ pub(crate) fn mount(lower: &[PathBuf], upper: &Path, work: &Path, target: &Path)
             format!("an image must have 1 to {LAYERS_MAXIMUM} layers, this one has {}", lower.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    let open = |path: &Path| -> io::Result<OwnedFd> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let file = nix::fcntl::open(path, flags, Mode::empty()).map_err(|error| {
-            io::Error::new(io::Error::from(error).kind(), format!("{}: {error}", path.display()))
-        })?;
-        // SAFETY: `open` has just given us this descriptor.
-        Ok(unsafe { OwnedFd::from_raw_fd(file) })
-    };
-    let lower: Vec<OwnedFd> = lower.iter().map(|path| open(path)).collect::<io::Result<_>>()?;
-    let (upper, work) = (open(upper)?, open(work)?);
-    let name = |file: &OwnedFd| format!("/proc/self/fd/{}", file.as_raw_fd());
-    let names: Vec<String> = lower.iter().map(name).collect();
-    let (upper, work) = (name(&upper), name(&work));
+    let lower: Vec<OwnedFd> = lower.iter().map(|path| open_directory(path)).collect::<io::Result<_>>()?;
+    let (upper, work) = (open_directory(upper)?, open_directory(work)?);
+    let names: Vec<String> = lower.iter().map(descriptor_path).collect();
+    let (upper, work) = (descriptor_path(&upper), descriptor_path(&work));
     // `volatile` came with Linux 5.10; `index=off` allows layers that are shared by several overlays.
     for extra in ["index=off,volatile", "index=off", ""] {
         let mut options = format!("upperdir={upper},workdir={work}");
@@ -107,23 +98,50 @@ fn mount_many(lower: &[String], options: &str, target: &Path) -> io::Result<()> 
     if moved == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A read-only overlay of two or more directories (topmost first), attached nowhere: gives its root. It has no upper layer, so that
+/// A read-only overlay of `directory` (with the empty directory `beneath`), attached nowhere: gives its root. It has no upper layer, so that
 /// nothing in it can be written through any path.
-pub(crate) fn detached_readonly(layers: &[&Path]) -> io::Result<OwnedFd> {
+pub(crate) fn detached_readonly(directory: &Path, beneath: &Path) -> io::Result<OwnedFd> {
     const MOUNT_ATTR_RDONLY: u32 = 1;
     const MOUNT_ATTR_NODEV: u32 = 4;
+    let (top, bottom) = (open_directory(directory)?, open_directory(beneath)?);
     let file_system = new_file_system(c"overlay")?;
-    for layer in layers {
-        let opened =
-            nix::fcntl::open(*layer, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        // SAFETY: `open` has just given us this descriptor.
-        let opened = unsafe { OwnedFd::from_raw_fd(opened) };
-        // Short, whatever the path: fsconfig(2) takes 255 bytes.
-        let name = format!("/proc/self/fd/{}", opened.as_raw_fd());
-        configure(&file_system, FSCONFIG_SET_STRING, Some("lowerdir+"), Some(&name))?;
-    }
+    // One option for both, as kernels before 6.8 take it; short, because fsconfig(2) takes 255 bytes.
+    let layers = format!("{}:{}", descriptor_path(&top), descriptor_path(&bottom));
+    configure(&file_system, FSCONFIG_SET_STRING, Some("lowerdir"), Some(&layers))?;
     configure(&file_system, FSCONFIG_CMD_CREATE, None, None)?;
     new_mount(&file_system, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV)
+}
+
+/// Mounts two or more layers (topmost first) read-only at `target`.
+pub(crate) fn mount_readonly(lower: &[PathBuf], target: &Path) -> io::Result<()> {
+    let lower: Vec<OwnedFd> = lower.iter().map(|path| open_directory(path)).collect::<io::Result<_>>()?;
+    let names: Vec<String> = lower.iter().map(descriptor_path).collect();
+    let joined = names.join(":");
+    if joined.len() < OPTIONS_MAXIMUM_BYTES {
+        let options = format!("lowerdir={joined}");
+        let flags = MsFlags::MS_RDONLY;
+        return Ok(nix::mount::mount(
+            Some("overlay"),
+            target,
+            Some("overlay"),
+            flags,
+            Some(options.as_str()),
+        )?);
+    }
+    mount_many(&names, "ro", target)
+}
+
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let file = nix::fcntl::open(path, flags, Mode::empty()).map_err(|error| {
+        io::Error::new(io::Error::from(error).kind(), format!("{}: {error}", path.display()))
+    })?;
+    // SAFETY: `open` has just given us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(file) })
+}
+
+fn descriptor_path(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 fn new_file_system(kind: &CStr) -> io::Result<OwnedFd> {

@@ -45,7 +45,7 @@ fn on_readonly_overlay(program: &Path, empty: &Path, original: &File) -> io::Res
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
-    let root = overlay::detached_readonly(&[directory, empty])?;
+    let root = overlay::detached_readonly(directory, empty)?;
     let name = CString::new(name.as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     // SAFETY: `root` is open, `name` a C string.
     let file = unsafe { libc::openat(root.as_raw_fd(), name.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };

@@ -9,6 +9,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::mount::MsFlags;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, mknod};
 
 use crate::beneath::Root;
@@ -49,10 +51,23 @@ fn prepare(directory: &Path, layers: &[PathBuf], destination: &Path, empty: &Pat
     if fs::read_dir(directory)?.next().is_some() {
         return Ok(());
     }
-    let mut stack: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
-    // Without an upper layer overlayfs wants two: an empty one at the bottom changes nothing.
-    stack.push(empty);
-    let root = Root::from(overlay::detached_readonly(&stack)?);
+    // A thread of its own, with a mount namespace of its own: the merged image is seen by nobody else, and goes with it.
+    let copy = || {
+        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
+        let none = None::<&str>;
+        nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        let mut stack = layers.to_vec();
+        // Without an upper layer overlayfs wants two: an empty one at the bottom changes nothing. It is the mount point as well.
+        stack.push(empty.to_owned());
+        overlay::mount_readonly(&stack, empty)?;
+        copy_from(&Root::open(empty)?, destination, directory)
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(copy).join().unwrap_or_else(|_| Err(io::Error::other("the copy ended early")))
+    })
+}
+
+fn copy_from(root: &Root, destination: &Path, directory: &Path) -> io::Result<()> {
     match root.open_at(destination, libc::O_RDONLY | libc::O_DIRECTORY, 0) {
         Ok(source) => copy_directory(&source, directory, 0),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
