@@ -25,6 +25,9 @@ use crate::task_engine::volumes::Volumes;
 use crate::task_engine::{Shared, TaskEngine};
 use crate::telemetry::Telemetry;
 
+/// At the end of the agent and its tasks, each container has this long after its stop signal, or its own stop timeout if that is shorter.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
 /// Why an agent could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -110,6 +113,8 @@ impl Agent {
         let metadata = MetadataServer::new(tasks.clone(), telemetry.clone());
         let mut background = JoinSet::new();
         background.spawn(metadata.serve(listeners));
+        let images = shared.images.clone();
+        background.spawn(images.collect_forever(shared.config.image_cleanup_interval));
         background.spawn(telemetry.clone().sample_forever(tasks.clone()));
         let instance = registration::register(&shared.config, &shared.client, &shared.state).await?;
         let connected = watch::Sender::new(false);
@@ -184,7 +189,7 @@ impl AgentHandle {
 
     /// Kills every task, volumes and all, without telling the control plane: for a reset, which forgets them there too.
     pub async fn stop_all_tasks(&self) {
-        self.tasks.destroy_all().await;
+        self.tasks.destroy_all(Duration::ZERO).await;
     }
 
     /// Ends the agent.
@@ -195,10 +200,10 @@ impl AgentHandle {
         }
         self.connected.send_replace(false);
         match mode {
-            ShutdownMode::LeaveTasksRunning => self.tasks.let_go(),
+            ShutdownMode::LeaveTasksRunning => self.tasks.let_go().await,
             ShutdownMode::StopAndCleanEverything => {
-                self.tasks.destroy_all().await;
-                self.tasks.let_go();
+                self.tasks.destroy_all(SHUTDOWN_GRACE).await;
+                self.tasks.let_go().await;
             }
         }
     }

@@ -48,8 +48,8 @@ pub struct AgentConfig {
     pub image_pull_behavior: ImagePullBehavior,
     /// How long a pull may take (`ECS_IMAGE_PULL_TIMEOUT`).
     pub image_pull_timeout: Duration,
-    /// How long images without a container are kept; absent: for ever (`ECS_DISABLE_IMAGE_CLEANUP`).
-    pub image_minimum_age: Option<Duration>,
+    /// How often images that have neither a name nor a container are removed (`ECS_IMAGE_CLEANUP_INTERVAL`).
+    pub image_cleanup_interval: Duration,
     /// Where tasks' metadata and credentials are served; absent: on the network's own address for it. Tests set it.
     pub metadata_listen: Option<SocketAddr>,
     /// How often usage is sampled. Metrics go out every 20 seconds.
@@ -90,7 +90,7 @@ impl AgentConfig {
             task_cleanup_wait: Duration::ZERO,
             image_pull_behavior: ImagePullBehavior::Default,
             image_pull_timeout: Duration::from_hours(2),
-            image_minimum_age: None,
+            image_cleanup_interval: Duration::from_mins(30),
             metadata_listen: None,
             stats_interval: Duration::from_secs(5),
             clock,

@@ -112,6 +112,18 @@ impl Images {
         }
     }
 
+    /// Removes what no name and no container uses, again and again.
+    pub async fn collect_forever(self, interval: Duration) {
+        loop {
+            tokio::time::sleep(interval).await;
+            let source = Arc::clone(&self.source);
+            let collected = tokio::task::spawn_blocking(move || source.collect_garbage()).await;
+            if let Ok(Err(error)) = collected {
+                tracing::warn!(error = crate::words(&error), "unused images could not be removed");
+            }
+        }
+    }
+
     async fn choose(&self, reference: &str) -> Outcome {
         let parsed = Reference::parse(reference)
             .map_err(|error| PullFailure(format!("CannotPullContainerError: {error}")))?;

@@ -149,6 +149,7 @@ pub trait ImageSource: Send + Sync + 'static {
     fn lease(&self, image: &Image, holder: &str) -> Result<(), ImageError>;
     fn release(&self, holder: &str) -> Result<(), ImageError>;
     fn lower_directories(&self, image: &Image) -> Result<Vec<PathBuf>, ImageError>;
+    fn collect_garbage(&self) -> Result<(), ImageError>;
 }
 
 impl ImageSource for ImageStore {
@@ -171,5 +172,8 @@ impl ImageSource for ImageStore {
     }
     fn lower_directories(&self, image: &Image) -> Result<Vec<PathBuf>, ImageError> {
         self.lower_directories(image)
+    }
+    fn collect_garbage(&self) -> Result<(), ImageError> {
+        self.collect_garbage().map(drop)
     }
 }

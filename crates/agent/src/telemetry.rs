@@ -45,6 +45,8 @@ struct Series {
     samples: Vec<Sample>,
     /// The last one before them.
     before: Option<Sample>,
+    /// The last two, the newer last.
+    recent: [Option<Sample>; 2],
 }
 
 /// Samples of all containers. Cheap to clone.
@@ -88,6 +90,8 @@ impl Telemetry {
                 if series.samples.len() >= SAMPLES_MAXIMUM {
                     series.before = Some(series.samples.remove(0));
                 }
+                series.recent.swap(0, 1);
+                series.recent[1] = Some(sample.clone());
                 series.samples.push(sample);
             }
         }
@@ -102,9 +106,8 @@ impl Telemetry {
     pub fn last_two(&self, runtime_id: &str) -> (Option<Sample>, Option<Sample>) {
         let series = self.series();
         let Some(series) = series.get(runtime_id) else { return (None, None) };
-        let mut newest = series.samples.iter().rev().chain(series.before.iter());
-        let last = newest.next().cloned();
-        (newest.next().cloned(), last)
+        let [before, last] = series.recent.clone();
+        (before, last)
     }
 
     /// What all tasks used since the last call.

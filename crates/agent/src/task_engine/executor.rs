@@ -42,8 +42,11 @@ pub enum Command {
         /// Answer.
         durable: oneshot::Sender<()>,
     },
-    /// SIGKILL everything, report nothing, leave no trace.
-    Destroy,
+    /// End everything, report nothing, leave no trace.
+    Destroy {
+        /// Before SIGKILL.
+        grace: Duration,
+    },
 }
 
 /// A step under way for a container.
@@ -85,7 +88,10 @@ pub struct Executor {
     ending: Ending,
     reporting: bool,
     report_at: Option<Instant>,
-    destroyed: bool,
+    /// Set once the task is to be ended without a trace.
+    destroyed: Option<Duration>,
+    /// Tells the cleaning not to wait for anything any more.
+    hurry: watch::Sender<bool>,
     dirty: Option<Durability>,
     commands: mpsc::Receiver<Command>,
     view: watch::Sender<Arc<TaskView>>,
@@ -112,7 +118,8 @@ impl Executor {
             ending: Ending::No,
             reporting: false,
             report_at: None,
-            destroyed: false,
+            destroyed: None,
+            hurry: watch::Sender::new(false),
             dirty: None,
             commands,
             view,
@@ -158,7 +165,7 @@ impl Executor {
 
     fn is_over(&self) -> bool {
         self.ending == Ending::Cleaned
-            && (self.destroyed || (self.record.reports.is_empty() && !self.reporting))
+            && (self.destroyed.is_some() || (self.record.reports.is_empty() && !self.reporting))
     }
 
     /// Takes up what an earlier agent left: waits for what runs, ships what was not shipped.
@@ -169,6 +176,9 @@ impl Executor {
                 (container.known, container.in_engine)
             };
             if known == KnownStatus::Running {
+                if let Some(volatile) = self.volatile.get_mut(index) {
+                    volatile.health = Health::known(self.record.containers[index].healthy);
+                }
                 self.watch_container(index);
             }
             if in_engine && let Some(log) = self.configured_log(index) {
@@ -341,16 +351,13 @@ impl Executor {
         }
         volatile.retry_at = None;
         let Some(container) = self.record.containers.get_mut(index) else { return false };
-        let timeout = if self.destroyed {
-            Duration::ZERO
-        } else {
-            // After a restart of the agent only what is left of the stop timeout counts.
-            let asked = *container.stopping_at.get_or_insert(now);
-            let passed = Duration::from_millis(u64::try_from(now.since_millis(asked)).unwrap_or(0));
-            plan.stop_timeout.unwrap_or(self.shared.config.stop_timeout_default).saturating_sub(passed)
-        };
+        // After a restart of the agent only what is left of the stop timeout counts.
+        let asked = *container.stopping_at.get_or_insert(now);
+        let passed = Duration::from_millis(u64::try_from(now.since_millis(asked)).unwrap_or(0));
+        let own = plan.stop_timeout.unwrap_or(self.shared.config.stop_timeout_default).saturating_sub(passed);
+        let timeout = self.destroyed.map_or(own, |grace| own.min(grace));
         // None: the one that the container was made with.
-        let signal = self.destroyed.then_some(Signal::KILL);
+        let signal = timeout.is_zero().then_some(Signal::KILL);
         self.dirty = Some(Durability::Process);
         let step = steps::stop(Arc::clone(&self.shared), index, id, signal, timeout);
         self.occupy(index, Operation::Stopping, step);
@@ -406,6 +413,7 @@ impl Executor {
                     Arc::clone(&self.plan),
                     runtime_ids,
                     logs,
+                    self.hurry.subscribe(),
                 ));
                 true
             }
@@ -508,6 +516,10 @@ impl Executor {
                     container.pid = Some(started.pid);
                     container.finished_at = None;
                     container.exit_code = None;
+                    container.healthy = None;
+                }
+                if let Some(volatile) = self.volatile.get_mut(index) {
+                    volatile.health = Health::default();
                 }
                 self.watch_container(index);
             }
@@ -521,7 +533,6 @@ impl Executor {
         let waiting = self.steps.spawn(steps::wait(Arc::clone(&self.shared), index, id));
         if let Some(volatile) = self.volatile.get_mut(index) {
             volatile.waiting = Some(waiting);
-            volatile.health = Health::default();
         }
         self.check_health(index);
     }
@@ -552,6 +563,10 @@ impl Executor {
         let Some(check) = &plan.health_check else { return };
         if volatile.health.take(outcome, check, started_at, now) {
             self.shared.health_changed.notify_one();
+            let healthy = volatile.health.to_keep();
+            if let Some(container) = self.record.containers.get_mut(index) {
+                container.healthy = healthy;
+            }
         }
         volatile.checking = None;
         if running {
@@ -633,8 +648,9 @@ impl Executor {
                 self.save(Durability::Power);
                 let _ = durable.send(());
             }
-            Command::Destroy => {
-                self.destroyed = true;
+            Command::Destroy { grace } => {
+                self.destroyed = Some(grace);
+                self.hurry.send_replace(true);
                 self.record.stop(None);
                 for volatile in &mut self.volatile {
                     if let Some(busy) = volatile.busy.take_if(|busy| busy.operation == Operation::Stopping) {
@@ -660,7 +676,7 @@ impl Executor {
             },
         }
         if !self.reporting
-            && !self.destroyed
+            && self.destroyed.is_none()
             && let Some(report) = self.record.reports.front()
         {
             self.reporting = true;
@@ -683,7 +699,7 @@ impl Executor {
     }
 
     fn save(&mut self, durability: Durability) {
-        if self.destroyed {
+        if self.destroyed.is_some() {
             return;
         }
         if let Err(error) = self.shared.state.save(&self.plan.id, &self.record, durability) {

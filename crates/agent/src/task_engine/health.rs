@@ -35,6 +35,24 @@ pub enum Outcome {
 }
 
 impl Health {
+    /// What an earlier agent knew.
+    pub fn known(healthy: Option<(bool, Timestamp)>) -> Self {
+        let verdict = match healthy {
+            Some((true, _)) => Verdict::Healthy,
+            Some((false, _)) => Verdict::Unhealthy,
+            None => Verdict::Unknown,
+        };
+        Self { verdict, since: healthy.map(|(_, since)| since), ..Self::default() }
+    }
+
+    /// What a later agent needs to know.
+    pub fn to_keep(&self) -> Option<(bool, Timestamp)> {
+        match self.verdict {
+            Verdict::Unknown => None,
+            verdict => Some((verdict == Verdict::Healthy, self.since?)),
+        }
+    }
+
     /// Takes in the outcome of a check. Returns whether the verdict changed.
     pub fn take(
         &mut self,

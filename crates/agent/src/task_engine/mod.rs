@@ -452,18 +452,23 @@ impl TaskEngine {
     }
 
     /// Leaves all tasks running and forgets about them: for the end of this process.
-    pub fn let_go(&self) {
-        let mut tasks = self.tasks();
-        tasks.closed = true;
-        for (_, entry) in tasks.by_id.drain() {
+    pub async fn let_go(&self) {
+        let entries = {
+            let mut tasks = self.tasks();
+            tasks.closed = true;
+            std::mem::take(&mut tasks.by_id)
+        };
+        for entry in entries.into_values() {
             if let Entry::Live { run, .. } = entry {
                 run.abort();
+                let _ = run.await;
             }
         }
     }
 
-    /// Kills every task and leaves no trace of any, volumes included, nor any memory of them. Nothing is reported.
-    pub async fn destroy_all(&self) {
+    /// Ends every task, with SIGKILL after `grace`, and leaves no trace of any, volumes included, nor any memory of them. Nothing is
+    /// reported, and logs that were not shipped are lost.
+    pub async fn destroy_all(&self, grace: Duration) {
         let live: Vec<_> = {
             let mut tasks = self.tasks();
             let entries = std::mem::take(&mut tasks.by_id);
@@ -476,7 +481,7 @@ impl TaskEngine {
                 .collect()
         };
         for (commands, _) in &live {
-            let _ = commands.send(Command::Destroy).await;
+            let _ = commands.send(Command::Destroy { grace }).await;
         }
         for (_, run) in live {
             let _ = run.await;

@@ -158,6 +158,9 @@ pub struct ContainerRecord {
     /// Its first process as the host numbers it, while it runs.
     #[serde(default)]
     pub pid: Option<i32>,
+    /// Its last health verdict that was one, and since when.
+    #[serde(default)]
+    pub healthy: Option<(bool, Timestamp)>,
     /// Restarts in place.
     #[serde(default)]
     pub restart_count: u32,
@@ -320,6 +323,7 @@ impl ContainerRecord {
             finished_at: None,
             stopping_at: None,
             pid: None,
+            healthy: None,
             restart_count: 0,
             restart_due: false,
             reported: KnownStatus::None,

@@ -265,8 +265,9 @@ pub async fn clean(
     plan: Arc<TaskPlan>,
     runtime_ids: Vec<String>,
     logs: Vec<log_driver::Handle>,
+    mut hurry: tokio::sync::watch::Receiver<bool>,
 ) -> Step {
-    tokio::time::sleep(shared.config.task_cleanup_wait).await;
+    let _ = tokio::time::timeout(shared.config.task_cleanup_wait, hurry.wait_for(|hurry| *hurry)).await;
     for id in runtime_ids.iter().filter_map(|id| ContainerId::new(id.clone()).ok()) {
         if let Err(error) = shared.engine.delete(&id).await {
             tracing::error!(container = %id, error = words(&error), "the container could not be removed");
@@ -279,7 +280,10 @@ pub async fn clean(
         tracing::error!(task = %plan.arn, error = words(&error), "the task's cgroup could not be removed");
     }
     for log in logs {
-        log.drained(super::LOG_DRAIN_LIMIT).await;
+        tokio::select! {
+            _ = log.drained(super::LOG_DRAIN_LIMIT) => {}
+            _ = hurry.wait_for(|hurry| *hurry) => {}
+        }
         log.stop();
     }
     let (logs, volumes) = (shared.logs.clone(), shared.volumes.clone());

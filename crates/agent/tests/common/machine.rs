@@ -378,6 +378,10 @@ impl ImageSource for Images {
         Ok(())
     }
 
+    fn collect_garbage(&self) -> Result<(), ImageError> {
+        Ok(())
+    }
+
     fn lower_directories(&self, _image: &Image) -> Result<Vec<PathBuf>, ImageError> {
         Ok(vec![PathBuf::from("/layer")])
     }
