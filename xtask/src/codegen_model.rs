@@ -22,12 +22,32 @@ pub struct Model {
     pub allowed: Vec<String>,
 }
 
+/// Words that a service takes though its model does not list them: model, shape, word. Each with its reason.
+const ADDED_ENUM_VALUES: &[(&str, &str, &str)] = &[
+    // The log driver that keeps nothing: agents announce it (`com.amazonaws.ecs.capability.logging-driver.none`), and the
+    // developer guide had it; the model never did.
+    ("ecs", "LogDriver", "none"),
+];
+
+/// Adds them. A shape that is gone or has the word by now is an error, so that no entry outlives its reason.
+fn add_enum_values(name: &str, json: &mut Value) -> Result<(), String> {
+    for (_, shape, word) in ADDED_ENUM_VALUES.iter().filter(|(model, ..)| *model == name) {
+        let words = json["shapes"][*shape]["enum"].as_array_mut();
+        let words = words.filter(|words| !words.iter().any(|there| there == word));
+        words
+            .ok_or_else(|| format!("the added word {word} of {name} {shape} is not needed any more"))?
+            .push((*word).into());
+    }
+    Ok(())
+}
+
 impl Model {
     /// Reads `models/<name>.json` and its allow-list.
     pub fn read(name: &str) -> Result<Self, String> {
         let path = root().join("models").join(format!("{name}.json"));
-        let json =
+        let mut json =
             serde_json::from_str(&read(&path)?).map_err(|error| format!("{}: {error}", path.display()))?;
+        add_enum_values(name, &mut json)?;
         let model = Self { name: name.to_owned(), json, allowed: allow_list(name)? };
         for operation in &model.allowed {
             if model.operation(operation).get("http").is_none() {

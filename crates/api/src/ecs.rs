@@ -6440,6 +6440,7 @@ pub mod schemas {
                 "awslogs",
                 "splunk",
                 "awsfirelens",
+                "none",
             ],
             ..Constraints::NONE
         },

@@ -287,3 +287,16 @@ async fn what_is_silent_is_filled_in() {
     let described = world.ok("DescribeTaskDefinition", json!({"taskDefinition": "web"})).await;
     assert_eq!(described["taskDefinition"], answer["taskDefinition"]);
 }
+
+#[tokio::test]
+async fn log_drivers() {
+    let world = World::new();
+    for driver in ["json-file", "none"] {
+        let given = definition(json!({"container": {"logConfiguration": {"logDriver": driver}}}));
+        let answer = world.ok("RegisterTaskDefinition", given).await;
+        let attribute = json!({"name": format!("com.amazonaws.ecs.capability.logging-driver.{driver}")});
+        assert!(answer["taskDefinition"]["requiresAttributes"].as_array().unwrap().contains(&attribute));
+    }
+    let firelens = json!({"container": {"logConfiguration": {"logDriver": "awsfirelens"}}});
+    assert!(refusal(&world, firelens).await.contains("awsfirelens is not supported"));
+}
