@@ -214,8 +214,6 @@ fn endpoint_of(address: SocketAddr) -> String {
     }
 }
 
-/// The networks that this machine routes somewhere already, from `/proc/net/route` (proc_net(5)): addresses there are
-/// 32-bit words in hexadecimal, in the byte order of the machine.
 /// The networks for the VPCs of all accounts and regions: claimed, so that no other Roadstead on this machine takes them,
 /// and those that the store has VPCs in already. A control plane alone, which has no network of its own and maybe not the
 /// right to claim any, goes by the routes.
@@ -233,6 +231,8 @@ async fn vpc_networks(dir: &DataDir, ids: &dyn Ids, store: &Store) -> Vec<Ipv4Ci
     network::usable_vpc_cidrs(&host_routes())
 }
 
+/// The networks that this machine routes somewhere already, from `/proc/net/route` (proc_net(5)): addresses there are
+/// 32-bit words in hexadecimal, in the byte order of the machine.
 fn host_routes() -> Vec<Ipv4Cidr> {
     let text = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
     parse_routes(&text)
