@@ -65,7 +65,7 @@ pub enum Drained {
     All,
     /// The time was up; shipping goes on.
     TimedOut,
-    /// Shipping was stopped.
+    /// Shipping was stopped, or the spool was removed.
     Stopped,
 }
 
@@ -147,8 +147,9 @@ impl Driver {
         let permits = Arc::clone(if elsewhere { &self.permits_elsewhere } else { &self.permits });
         let abort = tokio::spawn(async move {
             let _guard = guard;
-            shipping.run(&bell, &permits).await;
-            let _ = sender.send(true);
+            if shipping.run(&bell, &permits).await {
+                let _ = sender.send(true);
+            }
         })
         .abort_handle();
         Ok(Handle { done, abort })
@@ -229,7 +230,8 @@ struct Shipping {
 }
 
 impl Shipping {
-    async fn run(mut self, bell: &Notify, permits: &Semaphore) {
+    /// Ships to the end. False: the spool was taken away.
+    async fn run(mut self, bell: &Notify, permits: &Semaphore) -> bool {
         let mut back_off = BACK_OFF_FIRST;
         let mut look_again = false;
         let mut last_progress = Instant::now();
@@ -243,7 +245,7 @@ impl Shipping {
             match outcome {
                 Ok(Round::Finished) => {
                     self.recovered();
-                    return;
+                    return true;
                 }
                 Ok(Round::Progress) => {
                     last_progress = Instant::now();
@@ -257,6 +259,12 @@ impl Shipping {
                         () = tokio::time::sleep(LOOK_AGAIN), if look_again => look_again = false,
                         () = tokio::time::sleep_until(flush_at), if event_waits => {}
                     }
+                }
+                Err(RoundError::Spool(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    // Whoever removes a spool has given its lines up (after a time limit, say).
+                    let (group, stream) = (&self.target.group, &self.target.stream);
+                    tracing::warn!(%group, %stream, "the log spool was removed; what was left in it is lost");
+                    return false;
                 }
                 Err(error) => {
                     self.failed(&error);

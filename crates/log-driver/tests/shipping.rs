@@ -319,3 +319,20 @@ async fn endpoints_that_never_answer_hold_up_nobody_else() {
         handle.stop();
     }
 }
+
+#[tokio::test]
+async fn a_spool_that_is_removed_ends_its_loop() {
+    for away in [false, true] {
+        let spool = tempfile::tempdir().unwrap();
+        let service = Arc::new(FakeService::default());
+        service.state().away = away;
+        let driver = Driver::new(service.clone()).unwrap();
+        let handle = driver.start(container_log(spool.path(), &[])).unwrap();
+        let mut writer = Writer::open(spool.path(), Options::default()).unwrap();
+        write(&mut writer, "a line");
+        assert_eq!(handle.drained(Duration::from_millis(150)).await, Drained::TimedOut);
+        std::fs::remove_dir_all(spool.path()).unwrap();
+        drop(writer);
+        assert_eq!(handle.drained(Duration::from_secs(10)).await, Drained::Stopped, "away: {away}");
+    }
+}

@@ -31,6 +31,7 @@ impl Watcher {
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_DELETE_SELF
             | AddWatchFlags::IN_ONLYDIR;
         Ok(WatchId(self.0.add_watch(&layout::records_directory(directory), flags)?))
     }
