@@ -1,8 +1,7 @@
 //! The tests' second process: the shim, an agent that is killed, and programs that try forbidden things.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::print_stdout)]
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use engine::{ContainerSpec, Engine, EngineConfig, ShimCommand};
@@ -17,12 +16,12 @@ fn main() -> ExitCode {
             agent(&arguments)
         }
         Some("effective-user") => {
-            writeln!(std::io::stdout(), "{}", nix::unistd::geteuid()).unwrap();
+            println!("{}", nix::unistd::geteuid());
             ExitCode::SUCCESS
         }
         Some("call") => {
             for name in arguments.filter_map(|name| name.into_string().ok()) {
-                writeln!(std::io::stdout(), "{}", call(&name)).unwrap();
+                println!("{}", call(&name));
             }
             ExitCode::SUCCESS
         }
@@ -45,7 +44,7 @@ fn agent(arguments: &[String]) -> ExitCode {
         let id = spec.id.clone();
         engine.create(spec).await.unwrap();
         engine.start(&id).await.unwrap();
-        writeln!(std::io::stdout(), "started").unwrap();
+        println!("started");
         std::future::pending::<()>().await;
     });
     ExitCode::SUCCESS

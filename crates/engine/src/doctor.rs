@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn this_machine_is_looked_at_and_left_alone() {
         if !nix::unistd::geteuid().is_root() {
-            println!("SKIPPED this_machine_is_looked_at_and_left_alone: not root");
+            eprintln!("SKIPPED this_machine_is_looked_at_and_left_alone: not root");
             return;
         }
         let directory = tempfile::tempdir().unwrap();

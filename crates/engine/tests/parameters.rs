@@ -198,7 +198,7 @@ engine_test!(devices, bench, {
     // One that is not, until it is asked for.
     let candidates = ["/dev/fuse", "/dev/loop-control", "/dev/autofs", "/dev/kvm"];
     let Some(host) = candidates.into_iter().find(|path| Path::new(path).exists()) else {
-        println!("SKIPPED devices, second part: none of {candidates:?}");
+        eprintln!("SKIPPED devices, second part: none of {candidates:?}");
         return;
     };
     let number = fs::metadata(host).unwrap().rdev();

@@ -364,7 +364,8 @@ async fn hostile_parameters_are_refused() {
         return;
     }
     let bench = Bench::new();
-    let changes: Vec<(&str, Box<dyn Fn(&mut ContainerSpec)>)> = vec![
+    type Change = Box<dyn Fn(&mut ContainerSpec)>;
+    let changes: Vec<(&str, Change)> = vec![
         ("no command", Box::new(|spec| spec.arguments.clear())),
         ("NUL in command", Box::new(|spec| spec.arguments.push("a\0b".to_owned()))),
         ("NUL in environment", Box::new(|spec| spec.environment.push(("A".to_owned(), "\0".to_owned())))),

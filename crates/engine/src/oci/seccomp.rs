@@ -193,6 +193,6 @@ mod tests {
     #[test]
     fn the_profile_compiles() {
         let program = compile(&["SYS_ADMIN", "SYS_CHROOT"]).unwrap();
-        assert!(program.len() > 1000 && program.len() % 8 == 0, "{}", program.len());
+        assert!(program.len() > 1000 && program.len().is_multiple_of(8), "{}", program.len());
     }
 }

@@ -15,6 +15,7 @@ impl Engine {
 
     /// What the whole task uses now: all containers of the group together.
     pub async fn task_group_stats(&self, id: &ContainerId) -> Result<Stats, EngineError> {
+        self.adopt().await;
         if !self.inner.group_directory(id).exists() {
             return Err(EngineError::NotFound(id.clone()));
         }

@@ -97,6 +97,7 @@ impl Engine {
 
     /// The task groups that there are.
     pub async fn list_task_groups(&self) -> Result<Vec<ContainerId>, EngineError> {
+        self.adopt().await;
         let directory = self.inner.config.root.join(layout::GROUPS);
         let entries = std::fs::read_dir(&directory).map_err(EngineError::io("list", &directory))?;
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());

@@ -16,11 +16,11 @@ use tempfile::TempDir;
 /// Prints why a test does nothing, and gives true, when the machine cannot run it.
 pub fn skip(test: &str) -> bool {
     if !nix::unistd::geteuid().is_root() {
-        println!("SKIPPED {test}: not root");
+        eprintln!("SKIPPED {test}: not root");
         return true;
     }
     if !Path::new("/bin/busybox").exists() {
-        println!("SKIPPED {test}: /bin/busybox is missing (apt-get install busybox-static)");
+        eprintln!("SKIPPED {test}: /bin/busybox is missing (apt-get install busybox-static)");
         return true;
     }
     false
@@ -167,7 +167,7 @@ pub fn processes_of(text: &str) -> Vec<String> {
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         if command.contains(text) {
-            found.push(format!("{:?} {command}", entry.file_name()));
+            found.push(format!("{} {command}", entry.file_name().display()));
         }
     }
     found
