@@ -413,7 +413,7 @@ impl SmallDisk {
         ) {
             Ok(()) => Some(Self(directory)),
             Err(errno) => {
-                println!("SKIPPED {test}: a tmpfs cannot be mounted: {errno}");
+                eprintln!("SKIPPED {test}: a tmpfs cannot be mounted: {errno}");
                 None
             }
         }

@@ -378,7 +378,7 @@ fn a_full_disk_refuses_puts_and_keeps_what_was_acknowledged() {
     let disk = tempfile::tempdir().unwrap();
     let (none, flags) = (None::<&str>, nix::mount::MsFlags::empty());
     if let Err(errno) = nix::mount::mount(none, disk.path(), Some("tmpfs"), flags, Some("size=1m")) {
-        println!("SKIPPED {TEST}: a tmpfs cannot be mounted: {errno}");
+        eprintln!("SKIPPED {TEST}: a tmpfs cannot be mounted: {errno}");
         return;
     }
     let outcome = std::panic::catch_unwind(|| {
