@@ -58,6 +58,25 @@ async fn measure(layer: &str, count: usize) {
         let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
         eprintln!("{name:14} p50 {:>10.2?}  p90 {:>10.2?}  min {:>10.2?}", at(50), at(90), at(0));
     }
+    measure_memory(&engine, layer).await;
     engine.destroy_all().await.expect("removed");
     let _ = std::fs::remove_dir_all(directory);
+}
+
+/// The memory that a shim has for itself (neither shared with other shims nor with files).
+async fn measure_memory(engine: &Engine, layer: &str) {
+    let id = ContainerId::new("sleeper").expect("an id");
+    let root = RootFilesystem { lower_directories: vec![layer.into()], readonly: false };
+    let arguments = vec!["/bin/sleep".to_owned(), "1000".to_owned()];
+    engine.create(ContainerSpec::new(id.clone(), root, arguments)).await.expect("created");
+    let pid = engine.start(&id).await.expect("started").pid;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap_or("self");
+    let rollup = std::fs::read_to_string(format!("/proc/{parent}/smaps_rollup")).unwrap_or_default();
+    for line in rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_") || line.starts_with("Rss") || line.starts_with("Pss:"))
+    {
+        eprintln!("shim {line}");
+    }
 }

@@ -102,7 +102,7 @@ impl Engine {
         }
         let program = Program::protect(&config.shim.program, &config.root.join("empty"))
             .map_err(EngineError::io("open the shim's program", &config.shim.program))?;
-        Ok(Self {
+        let engine = Self {
             inner: Arc::new(Inner {
                 config,
                 cgroup,
@@ -112,7 +112,10 @@ impl Engine {
                 filters: Mutex::new(HashMap::new()),
                 adopted: OnceCell::new(),
             }),
-        })
+        };
+        // The filter that most containers have, now and not in the first one's start; and a machine without seccomp is noticed.
+        engine.inner.compiled_filter(oci::capabilities::effective(&[], &[], false).unwrap_or_default())?;
+        Ok(engine)
     }
 
     /// Makes sure that the containers of an earlier engine are known.
@@ -134,23 +137,27 @@ impl Inner {
 
     /// The seccomp filter for a container; none if it is to have none.
     pub(crate) fn filter(&self, spec: &ContainerSpec) -> Result<Option<Arc<[u8]>>, EngineError> {
-        let mut capabilities =
+        let capabilities =
             oci::capabilities::effective(&spec.capabilities_add, &spec.capabilities_drop, spec.privileged)
                 .map_err(EngineError::InvalidSpec)?;
         if spec.privileged || spec.seccomp == SeccompProfile::Unconfined {
             return Ok(None);
         }
+        self.compiled_filter(capabilities).map(Some)
+    }
+
+    fn compiled_filter(&self, mut capabilities: Vec<&'static str>) -> Result<Arc<[u8]>, EngineError> {
         capabilities.sort_unstable();
         let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(filter) = filters.get(&capabilities) {
-            return Ok(Some(Arc::clone(filter)));
+            return Ok(Arc::clone(filter));
         }
         if filters.len() >= FILTERS_MAXIMUM {
             filters.clear();
         }
         let filter: Arc<[u8]> = oci::seccomp::compile(&capabilities).map_err(EngineError::Machine)?.into();
         filters.insert(capabilities, Arc::clone(&filter));
-        Ok(Some(filter))
+        Ok(filter)
     }
 
     pub(crate) fn container_directory(&self, id: &ContainerId) -> PathBuf {

@@ -70,6 +70,10 @@ async fn memory_and_process_limits_hold() {
         return;
     }
     let bench = Bench::new();
+    // The least that Docker allows is enough to start.
+    let mut small = bench.shell("small", "echo started");
+    small.resources.memory_bytes = Some(6 << 20);
+    assert_eq!(bench.run(small).await.1, "started\n");
     // busybox's shell grows a string until the limit: its own process is the one that is killed.
     let mut hungry = bench.shell("hungry", "a=0123456789abcdef; while :; do a=$a$a; done");
     hungry.resources.memory_bytes = Some(16 << 20);
@@ -224,7 +228,7 @@ async fn a_new_engine_adopts_what_a_killed_one_left() {
     }
     engine.destroy_all().await.unwrap();
     drop(engine);
-    support::remove_cgroups(&cgroup);
+    assert!(support::cgroup_directories(&cgroup).is_empty());
     assert!(support::processes_of(directory.path().to_str().unwrap()).is_empty());
 }
 
@@ -304,6 +308,9 @@ async fn many_at_once() {
         assert_eq!(bench.output(&format!("c{number}")), format!("{number}\n"));
     }
     // The same name at once: one is made.
+    // Used further after everything was removed.
+    bench.engine.destroy_all().await.unwrap();
+    assert_eq!(bench.run(bench.shell("again", "echo again")).await.1, "again\n");
     let twice = tokio::join!(
         bench.engine.create(bench.shell("same", "true")),
         bench.engine.create(bench.shell("same", "true"))

@@ -140,9 +140,11 @@ pub(crate) fn detach() -> Result<(), String> {
 /// Moves into the engine's cgroup of shims, where a later engine finds us even without any record.
 pub(crate) fn join_shims(engine_cgroup: &str) -> Result<(), String> {
     let hierarchy = Hierarchy::detect().map_err(|error| format!("cgroups: {error}"))?;
-    Cgroup::new(hierarchy, engine_cgroup)
-        .child(layout::SHIMS)
+    let shims = Cgroup::new(hierarchy, engine_cgroup).child(layout::SHIMS);
+    // It is there but for the first after `Engine::destroy_all`.
+    shims
         .join_one(0)
+        .or_else(|_| shims.create().and_then(|()| shims.join_one(0)))
         .map_err(|error| format!("cannot join the shims' cgroup: {error}"))
 }
 

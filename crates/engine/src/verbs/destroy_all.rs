@@ -12,7 +12,8 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Removes everything that this engine (or an earlier one with the same directory and cgroup) ever made: processes,
-    /// mounts, cgroups, state. What lives is found by the engine's cgroup, so that no record is needed.
+    /// mounts, cgroups, state. What lives is found by the engine's cgroup, so that no record is needed. The engine can be used
+    /// further.
     pub async fn destroy_all(&self) -> Result<(), EngineError> {
         self.adopt().await;
         let ids: Vec<_> = self.inner.containers().keys().cloned().collect();
@@ -33,10 +34,6 @@ impl Engine {
                 }
             }
             inner.cgroup.remove().map_err(EngineError::io("remove the cgroup", inner.cgroup.path()))?;
-            // The engine stays usable.
-            for child in [layout::SHIMS, layout::CONTAINERS, layout::GROUPS] {
-                inner.cgroup.child(child).create().map_err(EngineError::io("make the cgroup", child))?;
-            }
             inner.containers().clear();
             Ok(())
         };

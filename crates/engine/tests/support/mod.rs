@@ -111,7 +111,7 @@ impl Bench {
         let directory = self.directory.path().to_str().unwrap().to_owned();
         assert!(!mounts.contains(&directory), "a mount is left:\n{mounts}");
         drop(self.engine);
-        remove_cgroups(&self.cgroup);
+        assert!(cgroup_directories(&self.cgroup).is_empty(), "cgroups are left");
         assert!(processes_of(&directory).is_empty(), "processes are left: {:?}", processes_of(&directory));
     }
 }
@@ -134,13 +134,6 @@ pub async fn within<T>(seconds: u64, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(seconds), work).await.expect("it takes too long")
 }
 
-/// The engine's empty cgroups (an engine keeps its own as long as it lives). Fails if one is not empty.
-pub fn remove_cgroups(cgroup: &str) {
-    for hierarchy in cgroup_directories(cgroup) {
-        remove_tree(&hierarchy);
-    }
-}
-
 /// The directories of a cgroup in all hierarchies.
 pub fn cgroup_directories(cgroup: &str) -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
@@ -149,15 +142,6 @@ pub fn cgroup_directories(cgroup: &str) -> Vec<PathBuf> {
     found.push(root.join(cgroup));
     found.retain(|path| path.is_dir());
     found
-}
-
-fn remove_tree(directory: &Path) {
-    for entry in fs::read_dir(directory).unwrap().flatten() {
-        if entry.file_type().unwrap().is_dir() {
-            remove_tree(&entry.path());
-        }
-    }
-    fs::remove_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
 }
 
 /// Processes whose command line names `text`.
