@@ -328,7 +328,8 @@ impl Inner {
                 state.check_free(attachment)?;
                 let Attachment { address, gateway, prefix_length, .. } = *attachment;
                 let vpc = state.vpc_of(attachment);
-                Some(vpc.ok_or(NetworkError::NoSubnet { address, gateway, prefix_length })?.link)
+                let vpc = vpc.ok_or(NetworkError::NoSubnet { address, gateway, prefix_length })?;
+                Some(Bridge { link: vpc.link, name: self.bridge_name(vpc.record.bridge) })
             }
         };
         if state.attachments.len() >= ATTACHMENTS_MAXIMUM {
@@ -341,7 +342,7 @@ impl Inner {
     }
 
     /// Makes what `record` says, which is written first.
-    async fn make(&self, record: &AttachmentRecord, bridge: Option<u32>) -> Result<(), NetworkError> {
+    async fn make(&self, record: &AttachmentRecord, bridge: Option<Bridge>) -> Result<(), NetworkError> {
         self.records.write_attachment(record)?;
         let new = namespace::create(self.namespace_path(&record.namespace)).await?;
         let (Some(attachment), Some(bridge)) = (&record.attachment, bridge) else {
@@ -350,7 +351,7 @@ impl Inner {
         let Attachment { mac, address, prefix_length, gateway, .. } = *attachment;
         let pair = VethPair {
             name: &record.namespace,
-            bridge,
+            bridge: bridge.link,
             peer_name: INTERFACE,
             peer_mac: mac,
             peer_namespace: &new.file,
@@ -359,13 +360,15 @@ impl Inner {
         self.links.add_veth(&pair).await?;
         {
             let _alone = self.neighbour_changes.lock().await;
-            self.links.add_neighbour(bridge, address, mac).await?;
+            self.links.add_neighbour(bridge.link, address, mac).await?;
         }
         self.change_rules(|batch| rules::add_attached(batch, mac, address))?;
         new.links.set_up_loopback().await?;
         new.links.set_up_interface(INTERFACE, address, prefix_length, gateway).await?;
         new.links.wait_until_up(INTERFACE).await?;
-        self.links.wait_until_up(&record.namespace).await
+        self.links.wait_until_up(&record.namespace).await?;
+        // A bridge has no carrier before its first port.
+        self.links.wait_until_up(&bridge.name).await
     }
 }
 
@@ -373,6 +376,13 @@ impl Inner {
 enum Reserved {
     /// It is there already.
     Exists(TaskNetwork),
-    /// It is to be made, with the index of its VPC's bridge.
-    New(AttachmentRecord, Option<u32>),
+    /// It is to be made, on its VPC's bridge.
+    New(AttachmentRecord, Option<Bridge>),
+}
+
+/// A VPC's bridge.
+struct Bridge {
+    /// Its index.
+    link: u32,
+    name: String,
 }

@@ -56,7 +56,7 @@ pub fn run(words: &[&str]) -> String {
 
 /// Whether `address` answers a ping from the calling thread's namespace.
 pub fn pings(address: Ipv4Addr) -> bool {
-    let words = ["ping", "-c", "1", "-W", "1", &address.to_string()];
+    let words = ["ping", "-c", "1", "-W", "2", &address.to_string()];
     Command::new("busybox").args(words).output().expect("busybox is installed").status.success()
 }
 
