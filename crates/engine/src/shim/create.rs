@@ -16,7 +16,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use super::payload::Payload;
 use super::prepare::Prepared;
 use super::report::{self, Kind};
-use crate::specification::ContainerSpec;
+use crate::specification::{ContainerSpec, NetworkNamespace};
 
 /// libcontainer's name for the one container below its root path.
 const RUNTIME_NAME: &str = "c";
@@ -184,8 +184,12 @@ fn build(
     prepared: &Prepared,
     child_ends: Option<[OwnedFd; 3]>,
 ) -> Result<i32, String> {
-    let payload =
-        Payload { init: spec.init, uid: prepared.user.uid, confinement: prepared.confinement.clone() };
+    let payload = Payload {
+        init: spec.init,
+        uid: prepared.user.uid,
+        new_network: spec.namespaces.network == NetworkNamespace::None,
+        confinement: prepared.confinement.clone(),
+    };
     let runtime = directory.join("runtime");
     std::fs::create_dir(&runtime).map_err(|error| format!("{}: {error}", runtime.display()))?;
     let mut builder = ContainerBuilder::new(RUNTIME_NAME.to_owned(), SyscallType::Linux)

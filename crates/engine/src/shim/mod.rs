@@ -5,6 +5,7 @@
 mod confine;
 mod create;
 mod exec;
+mod loopback;
 mod output;
 mod payload;
 mod prepare;

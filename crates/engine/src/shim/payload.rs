@@ -19,6 +19,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use oci_spec::runtime::Spec;
 
 use super::confine::Confinement;
+use super::loopback;
 use super::report::{self, Kind};
 
 /// What the shell answers when a program is there but cannot be run, and when it is not there.
@@ -31,6 +32,8 @@ pub(super) struct Payload {
     /// Put our init before it (`initProcessEnabled`).
     pub(super) init: bool,
     pub(super) uid: u32,
+    /// Its network namespace is new, so its loopback interface is down.
+    pub(super) new_network: bool,
     pub(super) confinement: Confinement,
 }
 
@@ -52,6 +55,10 @@ impl Executor for Payload {
     /// libcontainer's last step before the container waits for its start: the user is set, all capabilities are still there.
     fn setup_envs(&self, environment: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         set_environment(environment);
+        if self.new_network {
+            let failed = |error| ExecutorSetEnvsError::Other(format!("the loopback interface: {error}"));
+            loopback::bring_up().map_err(failed)?;
+        }
         self.confinement.apply(self.uid).map_err(ExecutorSetEnvsError::Other)
     }
 
