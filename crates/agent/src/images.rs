@@ -224,10 +224,13 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|_| Err(PullFailure("CannotPullContainerError: the image store failed".to_owned())))
 }
 
+/// When the log was last told, and the bytes of each layer: done and, where known, in total.
+type PullState = (Instant, BTreeMap<String, (u64, Option<u64>)>);
+
 /// Tells the log how far a pull is, once it takes more than a second.
 struct LoggedProgress {
     reference: String,
-    state: Mutex<(Instant, BTreeMap<String, (u64, Option<u64>)>)>,
+    state: Mutex<PullState>,
 }
 
 impl LoggedProgress {

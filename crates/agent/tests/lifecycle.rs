@@ -273,9 +273,10 @@ async fn f11_a_restarted_agent_takes_up_what_runs_and_tells_what_ended_meanwhile
     world.machine.end("job", 5);
     world.restart().await;
     world.control_plane.state(TWO, "STOPPED").await;
-    assert_eq!(world.control_plane.states(TWO)[1], "STOPPED job=STOPPED(5)");
+    assert_eq!(world.control_plane.states(TWO).last().unwrap(), "STOPPED job=STOPPED(5)");
     assert_eq!(world.machine.running(), 1, "the other runs on");
-    assert_eq!(world.control_plane.states(ONE), ["RUNNING web=RUNNING"], "nothing to tell again");
+    // A report on its way when the first agent ended may be sent again; nothing else is.
+    assert!(world.control_plane.states(ONE).iter().all(|state| state == "RUNNING web=RUNNING"));
     world.control_plane.order(vec![stop(ONE, 2)]).await;
     world.control_plane.state(ONE, "STOPPED").await;
     world.machine.assert_empty().await;

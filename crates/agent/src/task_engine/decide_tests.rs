@@ -117,7 +117,8 @@ fn dependencies_gate_the_creation() {
     let check = json!({"essential": false, "startTimeout": 10,
                        "dockerConfig": {"config": "{\"Healthcheck\":{\"Test\":[\"CMD\",\"x\"]}}"}});
     // condition, known, exit code, health, started how many ms ago: created, waiting until, hopeless
-    let rows: &[(&str, KnownStatus, Option<i32>, Verdict, i64, &str)] = &[
+    type Row = (&'static str, KnownStatus, Option<i32>, Verdict, i64, &'static str);
+    let rows: &[Row] = &[
         ("START", KnownStatus::Created, None, Verdict::Unknown, 0, "wait"),
         ("START", KnownStatus::Running, None, Verdict::Unknown, 99_000, "create"),
         ("START", KnownStatus::Stopped, Some(1), Verdict::Unknown, 0, "create"),

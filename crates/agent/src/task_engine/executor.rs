@@ -88,6 +88,8 @@ pub struct Executor {
     ending: Ending,
     reporting: bool,
     report_at: Option<Instant>,
+    /// A verdict changed and is not shown yet.
+    health_changed: bool,
     /// Set once the task is to be ended without a trace.
     destroyed: Option<Duration>,
     /// Tells the cleaning not to wait for anything any more.
@@ -118,6 +120,7 @@ impl Executor {
             ending: Ending::No,
             reporting: false,
             report_at: None,
+            health_changed: false,
             destroyed: None,
             hurry: watch::Sender::new(false),
             dirty: None,
@@ -456,7 +459,7 @@ impl Executor {
         self.volatile.get_mut(index).and_then(|volatile| volatile.busy.take()).is_some()
     }
 
-    fn pulled(&mut self, index: usize, outcome: Result<LocalImage, PullFailure>) {
+    fn pulled(&mut self, index: usize, outcome: Result<Box<LocalImage>, PullFailure>) {
         let now = self.now();
         if !self.free(index) {
             return;
@@ -468,7 +471,7 @@ impl Executor {
                 container.image_digest = Some(image.image.manifest_digest.clone());
                 container.image_id = Some(image.image.image_id.clone());
                 if let Some(volatile) = self.volatile.get_mut(index) {
-                    volatile.image = Some(image);
+                    volatile.image = Some(*image);
                 }
                 self.record.pull_stopped_at = Some(now);
             }
@@ -479,7 +482,7 @@ impl Executor {
         }
     }
 
-    fn created(&mut self, index: usize, outcome: Result<Made, String>) {
+    fn created(&mut self, index: usize, outcome: Result<Box<Made>, String>) {
         self.free(index);
         match outcome {
             Ok(made) => {
@@ -562,7 +565,7 @@ impl Executor {
         };
         let Some(check) = &plan.health_check else { return };
         if volatile.health.take(outcome, check, started_at, now) {
-            self.shared.health_changed.notify_one();
+            self.health_changed = true;
             let healthy = volatile.health.to_keep();
             if let Some(container) = self.record.containers.get_mut(index) {
                 container.healthy = healthy;
@@ -645,7 +648,7 @@ impl Executor {
                 self.record.stop(reason);
                 // On disk before it is acknowledged, but the signal need not wait for that.
                 self.act();
-                self.save(Durability::Power);
+                self.save_durably().await;
                 let _ = durable.send(());
             }
             Command::Destroy { grace } => {
@@ -708,13 +711,30 @@ impl Executor {
         }
     }
 
-    fn publish(&self) {
+    /// Writes to the disk itself, on another thread: a disk that is slow must not hold up other tasks.
+    async fn save_durably(&mut self) {
+        if self.destroyed.is_some() {
+            return;
+        }
+        self.dirty = None;
+        let (state, id, record) = (self.shared.state.clone(), self.plan.id.clone(), self.record.clone());
+        let saved = tokio::task::spawn_blocking(move || state.save(&id, &record, Durability::Power)).await;
+        if let Ok(Err(error)) = saved {
+            tracing::error!(task = %self.plan.arn, error = crate::words(&error), "the task's state could not be written");
+        }
+    }
+
+    fn publish(&mut self) {
         let health = self.volatile.iter().map(|volatile| volatile.health.clone()).collect();
         self.view.send_replace(Arc::new(TaskView {
             plan: Arc::clone(&self.plan),
             record: self.record.clone(),
             health,
         }));
+        // Only now: whoever is woken looks at the view.
+        if std::mem::take(&mut self.health_changed) {
+            self.shared.health_changed.notify_one();
+        }
     }
 
     /// Gives an adopted container its image.

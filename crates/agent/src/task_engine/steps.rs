@@ -23,9 +23,9 @@ pub enum Step {
     /// Cgroup and network are there, or why not.
     Prepared(Result<Prepared, String>),
     /// The image is there, or why not.
-    Pulled(usize, Result<LocalImage, PullFailure>),
+    Pulled(usize, Result<Box<LocalImage>, PullFailure>),
     /// The container was made, or the whole reason why not.
-    Created(usize, Result<Made, String>),
+    Created(usize, Result<Box<Made>, String>),
     /// The container was started, or the whole reason why not.
     Started(usize, Result<Started, String>),
     /// The container ended.
@@ -111,7 +111,7 @@ fn attachment(plan: &TaskPlan) -> Result<Attachment, String> {
 
 /// Fetches the image.
 pub async fn pull(shared: Arc<Shared>, index: usize, reference: String, holder: String) -> Step {
-    Step::Pulled(index, shared.images.fetch(&reference, &holder).await)
+    Step::Pulled(index, shared.images.fetch(&reference, &holder).await.map(Box::new))
 }
 
 /// Everything that [`create`] and [`restart`] need.
@@ -133,7 +133,7 @@ pub struct Making {
 
 /// Makes the container, its volumes and its log stream.
 pub async fn create(shared: Arc<Shared>, making: Making) -> Step {
-    Step::Created(making.index, try_create(&shared, &making).await)
+    Step::Created(making.index, try_create(&shared, &making).await.map(Box::new))
 }
 
 async fn try_create(shared: &Shared, making: &Making) -> Result<Made, String> {
@@ -202,7 +202,7 @@ async fn try_start(shared: &Shared, id: &ContainerId) -> Result<Started, String>
     shared.engine.start(id).await.map_err(|error| format!("CannotStartContainerError: {}", words(&error)))
 }
 
-/// Starts a container again that has ended: the same container anew, its writable layer included.
+/// Starts a container again that has ended. What it wrote outside of volumes is gone: the engine makes it anew from its image.
 pub async fn restart(shared: Arc<Shared>, making: Making, id: ContainerId) -> Step {
     let index = making.index;
     if let Err(error) = shared.engine.delete(&id).await {

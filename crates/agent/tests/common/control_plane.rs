@@ -1,6 +1,7 @@
 //! The control plane's side of the stock agent's protocol, in memory: it notes what it is told and says what it is asked to.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,7 +26,7 @@ use super::{CLUSTER, INSTANCE};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Noted {
     /// (operation, input)
     calls: Vec<(String, Value)>,
@@ -133,7 +134,7 @@ impl ControlPlane {
         });
         match found.await {
             Ok(found) => found,
-            Err(_) => panic!("{what} did not come; calls: {:#?}", self.inner.noted.lock().unwrap().calls),
+            Err(elapsed) => panic!("{what} did not come ({elapsed}): {:?}", self.inner.noted.lock().unwrap()),
         }
     }
 
@@ -175,11 +176,8 @@ impl ControlPlane {
                 for container in input["containers"].as_array().into_iter().flatten() {
                     let code =
                         container["exitCode"].as_i64().map(|code| format!("({code})")).unwrap_or_default();
-                    text.push_str(&format!(
-                        " {}={}{code}",
-                        container["containerName"].as_str().unwrap(),
-                        container["status"].as_str().unwrap()
-                    ));
+                    let (name, status) = (&container["containerName"], &container["status"]);
+                    write!(text, " {}={}{code}", name.as_str().unwrap(), status.as_str().unwrap()).unwrap();
                 }
                 text
             })
@@ -257,8 +255,8 @@ async fn web_socket(inner: Arc<Inner>, stream: TcpStream) {
     let (mut path, mut query) = (String::new(), String::new());
     #[allow(clippy::result_large_err)]
     let look = |request: &Handshake, response: Accepted| -> Result<Accepted, ErrorResponse> {
-        path = request.uri().path().to_owned();
-        query = request.uri().query().unwrap_or_default().to_owned();
+        request.uri().path().clone_into(&mut path);
+        request.uri().query().unwrap_or_default().clone_into(&mut query);
         assert!(
             request.headers()["authorization"].to_str().unwrap().contains("SignedHeaders=host;x-amz-date,")
         );

@@ -315,6 +315,8 @@ pub struct Images {
     /// How long a pull takes.
     pub delay: Mutex<Duration>,
     pub registry_away: Mutex<bool>,
+    /// The one layer, for a real engine.
+    pub layer: Mutex<PathBuf>,
 }
 
 impl Images {
@@ -383,7 +385,7 @@ impl ImageSource for Images {
     }
 
     fn lower_directories(&self, _image: &Image) -> Result<Vec<PathBuf>, ImageError> {
-        Ok(vec![PathBuf::from("/layer")])
+        Ok(vec![self.layer.lock().unwrap().clone()])
     }
 }
 
