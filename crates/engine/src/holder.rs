@@ -21,6 +21,7 @@ use oci_spec::runtime::LinuxCapabilities;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::cgroup::Cgroup;
 use crate::layout;
 use crate::shim;
 use crate::status::TaskGroup;
@@ -37,10 +38,10 @@ pub(crate) struct Holder {
     pub(crate) pid: i32,
 }
 
-/// `hold DIRECTORY CGROUP`, with a socket to the engine as stdin: makes the namespaces that `group.json` asks for, leaves a process in them,
+/// `hold DIRECTORY CGROUP HIERARCHY`, with a socket to the engine as stdin: makes the namespaces that `group.json` asks for, leaves a process in them,
 /// and answers with a line: its number, or `error` and why.
-pub(crate) fn run(directory: &Path, cgroup: &str) -> ExitCode {
-    let answer = match hold(directory, cgroup) {
+pub(crate) fn run(directory: &Path, engine_cgroup: &Cgroup) -> ExitCode {
+    let answer = match hold(directory, engine_cgroup) {
         Ok(pid) => format!("{pid}\n"),
         Err(error) => format!("error {error}\n"),
     };
@@ -49,10 +50,10 @@ pub(crate) fn run(directory: &Path, cgroup: &str) -> ExitCode {
     if engine.write_all(answer.as_bytes()).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn hold(directory: &Path, cgroup: &str) -> Result<i32, String> {
+fn hold(directory: &Path, engine_cgroup: &Cgroup) -> Result<i32, String> {
     let words = |what: &'static str| move |error: nix::Error| format!("{what}: {error}");
     shim::detach()?;
-    shim::join_shims(cgroup)?;
+    shim::join_shims(engine_cgroup)?;
     let group: TaskGroup =
         layout::read_json(&directory.join(layout::GROUP)).map_err(|error| format!("group.json: {error}"))?;
     let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS;

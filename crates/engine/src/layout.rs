@@ -7,9 +7,9 @@
 //!                 shim.sock   the shim's socket
 //!                 shim.log    the shim's own complaints
 //!                 seccomp.bpf the compiled seccomp filter, if it has one
-//!                 files/      hosts, hostname, resolv.conf
-//!                 root/ upper/ work/    the root file system; mounted in the shim's mount namespace only
-//!                 bundle/ runtime/      libcontainer's
+//!                 upper/ work/    the writable layer
+//!                 private/    empty here; the shim's memory file system: root/ (the mounted root), bundle/, runtime/ (libcontainer's),
+//!                             files/ (hosts, hostname, resolv.conf)
 //! groups/<id>/group.json, holder.json, shm/
 //! ```
 
@@ -30,6 +30,7 @@ pub(crate) const HOLDER: &str = "holder.json";
 pub(crate) const SPEC: &str = "spec.json";
 pub(crate) const STATE: &str = "state.json";
 pub(crate) const SOCKET: &str = "shim.sock";
+pub(crate) const PRIVATE: &str = "private";
 pub(crate) const LOG: &str = "shim.log";
 pub(crate) const FILTER: &str = "seccomp.bpf";
 /// The cgroup of the shims and holders, beside [`CONTAINERS`] and [`GROUPS`] in the engine's cgroup.

@@ -81,6 +81,25 @@ async fn memory_and_process_limits_hold() {
     let (exit, _) = bench.run(hungry).await;
     assert_eq!((exit.code, exit.signal, exit.out_of_memory), (137, Some(9), true));
 
+    // The task's limit counts as the container's own does.
+    let resources = engine::Resources {
+        memory_bytes: Some(16 << 20),
+        memory_swap_bytes: Some(16 << 20),
+        ..engine::Resources::default()
+    };
+    let group = engine::TaskGroup {
+        id: id("small-task"),
+        resources,
+        share_pid_namespace: false,
+        share_ipc_namespace: false,
+        shared_memory_bytes: None,
+    };
+    bench.engine.create_task_group(group).await.unwrap();
+    let mut member = bench.shell("member", "a=0123456789abcdef; while :; do a=$a$a; done");
+    member.task_group = Some(id("small-task"));
+    let (exit, _) = bench.run(member).await;
+    assert_eq!((exit.code, exit.out_of_memory), (137, true));
+
     let mut bomb = bench.shell("bomb", "b() { b | b & }; b 2>/dev/null; sleep 1; echo survived");
     bomb.resources.pids_limit = Some(40);
     bench.start(bomb).await;

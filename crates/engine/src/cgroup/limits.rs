@@ -19,6 +19,15 @@ impl Cgroup {
         }
     }
 
+    /// Whether the kernel limits swap by cgroup.
+    pub(crate) fn counts_swap(&self) -> bool {
+        let file = match &self.hierarchy {
+            Hierarchy::V1(_) => "memory.memsw.limit_in_bytes",
+            Hierarchy::V2(_) => "memory.swap.max",
+        };
+        self.directory("memory").is_some_and(|directory| directory.join(file).exists())
+    }
+
     fn apply_v1(&self, resources: &Resources) -> io::Result<()> {
         let set = |controller: &str, file: &str, value: String| -> io::Result<()> {
             let directory = self.directory(controller).ok_or_else(|| {
@@ -43,8 +52,7 @@ impl Cgroup {
         }
         if let Some(limit) = resources.memory_bytes {
             let memory_and_swap = memory_and_swap_bytes(limit, resources.memory_swap_bytes);
-            let with_swap =
-                self.directory("memory").is_some_and(|at| at.join("memory.memsw.limit_in_bytes").exists());
+            let with_swap = self.counts_swap();
             // The limit may never stand above the one with swap: raising begins with the latter, lowering with the former.
             let first = set("memory", "memory.limit_in_bytes", limit.to_string());
             if with_swap {

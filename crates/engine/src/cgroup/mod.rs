@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use devices::{DeviceKind, DeviceRule};
+use serde::{Deserialize, Serialize};
 
 /// The v1 controllers in which every container has a cgroup of its own: those that limit or count something, and cpuset and
 /// freezer, in which libcontainer makes one anyway.
@@ -24,7 +25,7 @@ const OWN_CONTROLLERS: [&str; 8] =
 const V2_CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
 
 /// Which cgroup file systems the machine has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Hierarchy {
     /// One mount per controller (or group of them): (controller, mount point). Hybrid machines, whose v2 tree has no
     /// controllers, are this too.

@@ -45,7 +45,7 @@ pub(crate) struct Resolved<'a> {
     pub(crate) nodes: &'a [devices::Node],
     pub(crate) hostname: &'a str,
     pub(crate) cgroup: &'a Cgroup,
-    /// The container's directory, with the files to mount.
+    /// The shim's memory file system, with the mounted root and the files to mount.
     pub(crate) directory: &'a Path,
 }
 

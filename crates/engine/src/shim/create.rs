@@ -16,6 +16,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use super::payload::Payload;
 use super::prepare::Prepared;
 use super::report::{self, Kind};
+use crate::layout;
 use crate::specification::{ContainerSpec, NetworkNamespace};
 
 /// libcontainer's name for the one container below its root path.
@@ -152,7 +153,11 @@ pub(super) fn create(
 
 /// Lets the container's first process go on to its program.
 pub(super) fn release(directory: &Path) -> Result<(), String> {
-    let socket = directory.join("runtime").join(RUNTIME_NAME).join(libcontainer::notify_socket::NOTIFY_FILE);
+    let socket = directory
+        .join(layout::PRIVATE)
+        .join("runtime")
+        .join(RUNTIME_NAME)
+        .join(libcontainer::notify_socket::NOTIFY_FILE);
     libcontainer::notify_socket::NotifySocket::new(socket)
         .notify_container_start()
         .map_err(|error| format!("cannot start: {}", chain(&error)))
@@ -190,7 +195,7 @@ fn build(
         new_network: spec.namespaces.network == NetworkNamespace::None,
         confinement: prepared.confinement.clone(),
     };
-    let runtime = directory.join("runtime");
+    let runtime = directory.join(layout::PRIVATE).join("runtime");
     std::fs::create_dir(&runtime).map_err(|error| format!("{}: {error}", runtime.display()))?;
     let mut builder = ContainerBuilder::new(RUNTIME_NAME.to_owned(), SyscallType::Linux)
         .with_root_path(runtime)
@@ -200,10 +205,12 @@ fn build(
         Some([stdin, stdout, stderr]) => {
             builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
         }
-        None => builder = builder.with_console_socket(Some(directory.join("console.sock"))),
+        None => {
+            builder = builder.with_console_socket(Some(directory.join(layout::PRIVATE).join("console.sock")))
+        }
     }
     let container = builder
-        .as_init(directory.join("bundle"))
+        .as_init(directory.join(layout::PRIVATE).join("bundle"))
         .with_systemd(false)
         .with_detach(true)
         .build()
@@ -246,7 +253,8 @@ pub(super) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
 }
 
 fn console_listener(directory: &Path) -> Result<UnixListener, String> {
-    super::socket::bind(directory, "console.sock").map_err(|error| format!("console socket: {error}"))
+    super::socket::bind(&directory.join(layout::PRIVATE), "console.sock")
+        .map_err(|error| format!("console socket: {error}"))
 }
 
 /// Takes the pseudo terminal's master from the container's first process.

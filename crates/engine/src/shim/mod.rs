@@ -26,7 +26,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::protocol::{Event, Record};
-use crate::cgroup::{Cgroup, Hierarchy};
+use crate::cgroup::Cgroup;
 use crate::layout;
 use crate::specification::ContainerSpec;
 
@@ -38,8 +38,15 @@ const OUT_OF_MEMORY_SCORE: &str = "-998";
 pub fn shim_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     match arguments.iter().map(|argument| argument.to_str()).collect::<Vec<_>>().as_slice() {
-        [Some("run"), Some(directory), Some(cgroup)] => run(Path::new(directory), cgroup),
-        [Some("hold"), Some(directory), Some(cgroup)] => crate::holder::run(Path::new(directory), cgroup),
+        [Some(verb), Some(directory), Some(cgroup), Some(hierarchy)] => {
+            let Ok(hierarchy) = serde_json::from_str(hierarchy) else { return ExitCode::FAILURE };
+            let engine_cgroup = Cgroup::new(hierarchy, *cgroup);
+            match *verb {
+                "run" => run(Path::new(directory), &engine_cgroup),
+                "hold" => crate::holder::run(Path::new(directory), &engine_cgroup),
+                _ => ExitCode::FAILURE,
+            }
+        }
         _ => {
             serve::complain("the shim is started by the engine, not by hand");
             ExitCode::FAILURE
@@ -47,8 +54,8 @@ pub fn shim_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// `run DIRECTORY CGROUP`, with a socket to the engine as stdin.
-fn run(directory: &Path, cgroup: &str) -> ExitCode {
+/// `run DIRECTORY CGROUP HIERARCHY`, with a socket to the engine as stdin.
+fn run(directory: &Path, engine_cgroup: &Cgroup) -> ExitCode {
     // The socket moves away from descriptor 0, so that the container's stdin is never mistaken for it.
     let Ok(number) = nix::fcntl::fcntl(0, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(3)) else {
         return ExitCode::FAILURE;
@@ -59,7 +66,7 @@ fn run(directory: &Path, cgroup: &str) -> ExitCode {
     if !matches!(null, Ok(Ok(_))) {
         return ExitCode::FAILURE;
     }
-    match make(directory, cgroup) {
+    match make(directory, engine_cgroup) {
         Ok(mut shim) => {
             shim.connect(engine);
             shim.run();
@@ -76,7 +83,7 @@ fn run(directory: &Path, cgroup: &str) -> ExitCode {
     }
 }
 
-fn make(directory: &Path, cgroup: &str) -> Result<serve::Shim, String> {
+fn make(directory: &Path, engine_cgroup: &Cgroup) -> Result<serve::Shim, String> {
     let words = |what: &'static str| move |error: nix::Error| format!("{what}: {error}");
     let io_words = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     detach()?;
@@ -95,18 +102,19 @@ fn make(directory: &Path, cgroup: &str) -> Result<serve::Shim, String> {
     let listener =
         socket::bind(directory, layout::SOCKET).map_err(io_words("cannot make the shim's socket"))?;
     listener.set_nonblocking(true).map_err(io_words("socket"))?;
-    let parent = layout::container_cgroup(cgroup, &spec.id, spec.task_group.as_ref());
-    let made = prepare::prepare(directory, &spec, &parent).and_then(|prepared| {
+    let parent = layout::container_cgroup(engine_cgroup.path(), &spec.id, spec.task_group.as_ref());
+    let cgroup = Cgroup::new(engine_cgroup.hierarchy().clone(), parent);
+    let made = prepare::prepare(directory, &spec, cgroup.clone()).and_then(|prepared| {
         // Late, and the creator's own joining right behind: the first of a burst waits for an RCU grace period (some 10 ms),
         // which the engine began when it started us.
-        join_shims(cgroup)?;
+        join_shims(engine_cgroup)?;
         let container = create::create(directory, &spec, &prepared)?;
         Ok((prepared, container))
     });
     let (prepared, container) = match made {
         Ok(made) => made,
         Err(error) => {
-            undo(&parent);
+            undo(&cgroup);
             return Err(error);
         }
     };
@@ -139,9 +147,8 @@ pub(crate) fn detach() -> Result<(), String> {
 }
 
 /// Moves into the engine's cgroup of shims, where a later engine finds us even without any record.
-pub(crate) fn join_shims(engine_cgroup: &str) -> Result<(), String> {
-    let hierarchy = Hierarchy::detect().map_err(|error| format!("cgroups: {error}"))?;
-    let shims = Cgroup::new(hierarchy, engine_cgroup).child(layout::SHIMS);
+pub(crate) fn join_shims(engine_cgroup: &Cgroup) -> Result<(), String> {
+    let shims = engine_cgroup.child(layout::SHIMS);
     // It is there but for the first after `Engine::destroy_all`.
     shims
         .join_one(0)
@@ -150,13 +157,10 @@ pub(crate) fn join_shims(engine_cgroup: &str) -> Result<(), String> {
 }
 
 /// Removes what a failed creation left: its processes and its cgroup.
-fn undo(cgroup: &str) {
-    if let Ok(hierarchy) = Hierarchy::detect() {
-        let cgroup = Cgroup::new(hierarchy, cgroup);
-        cgroup.kill_all(std::time::Duration::from_secs(1));
-        while nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
-            .is_ok_and(|status| status != nix::sys::wait::WaitStatus::StillAlive)
-        {}
-        let _ = cgroup.remove();
-    }
+fn undo(cgroup: &Cgroup) {
+    cgroup.kill_all(std::time::Duration::from_secs(1));
+    while nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
+        .is_ok_and(|status| status != nix::sys::wait::WaitStatus::StillAlive)
+    {}
+    let _ = cgroup.remove();
 }

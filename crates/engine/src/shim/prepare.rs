@@ -9,7 +9,7 @@ use nix::sched::CloneFlags;
 
 use super::confine::Confinement;
 use crate::beneath::Root;
-use crate::cgroup::{Cgroup, Hierarchy};
+use crate::cgroup::Cgroup;
 use crate::layout;
 use crate::oci::{self, user::ResolvedUser};
 use crate::overlay;
@@ -17,6 +17,8 @@ use crate::specification::{ContainerSpec, NetworkNamespace};
 
 /// The most that is read of the host's /etc/resolv.conf.
 const RESOLV_CONF_MAXIMUM_BYTES: usize = 64 * 1024;
+/// Of the shim's memory file system: the configuration is the largest thing in it.
+const PRIVATE_OPTIONS: &str = "mode=700,size=16m,nr_inodes=1k";
 /// The longest host name (HOST_NAME_MAX).
 const HOSTNAME_MAXIMUM: usize = 64;
 
@@ -29,8 +31,8 @@ pub(super) struct Prepared {
 }
 
 /// Prepares `directory` for libcontainer. The error is in words.
-pub(super) fn prepare(directory: &Path, spec: &ContainerSpec, cgroup_path: &str) -> Result<Prepared, String> {
-    private_mounts().map_err(|error| format!("cannot make a mount namespace: {error}"))?;
+pub(super) fn prepare(directory: &Path, spec: &ContainerSpec, cgroup: Cgroup) -> Result<Prepared, String> {
+    private_mounts(directory).map_err(|error| format!("cannot make a mount namespace: {error}"))?;
     let root =
         mount_root(directory, spec).map_err(|error| format!("cannot mount the root file system: {error}"))?;
     let user = oci::user::resolve(&root, &spec.user)?;
@@ -48,8 +50,6 @@ pub(super) fn prepare(directory: &Path, spec: &ContainerSpec, cgroup_path: &str)
     let confinement = Confinement::of(directory, spec, capabilities)?;
     let (nodes, rules) = oci::devices::resolve(&spec.devices, spec.privileged)?;
 
-    let hierarchy = Hierarchy::detect().map_err(|error| format!("cgroups: {error}"))?;
-    let cgroup = Cgroup::new(hierarchy, cgroup_path);
     make_cgroup(&cgroup, spec, &rules).map_err(|error| format!("cannot make the cgroup: {error}"))?;
 
     let configuration = oci::configuration(&oci::Resolved {
@@ -58,9 +58,9 @@ pub(super) fn prepare(directory: &Path, spec: &ContainerSpec, cgroup_path: &str)
         nodes: &nodes,
         hostname: &hostname,
         cgroup: &cgroup,
-        directory,
+        directory: &directory.join(layout::PRIVATE),
     })?;
-    let bundle = directory.join("bundle");
+    let bundle = directory.join(layout::PRIVATE).join("bundle");
     layout::make_private_directory(&bundle)
         .and_then(|()| layout::write_json(&bundle.join("config.json"), &configuration, false))
         .map_err(|error| format!("cannot write the configuration: {error}"))?;
@@ -69,14 +69,22 @@ pub(super) fn prepare(directory: &Path, spec: &ContainerSpec, cgroup_path: &str)
 
 /// Mounts made from here on are this shim's alone and go away with it and the container. Unmounting on the host still reaches us, so
 /// that we keep no device of the host busy.
-fn private_mounts() -> io::Result<()> {
+///
+/// What the container needs to be made goes into a small memory file system here: it is faster than a disk, and goes away with
+/// the shim.
+fn private_mounts(directory: &Path) -> io::Result<()> {
     nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
     nix::mount::mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)?;
+    let private = directory.join(layout::PRIVATE);
+    layout::make_private_directory(&private)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    nix::mount::mount(Some("shim"), &private, Some("tmpfs"), flags, Some(PRIVATE_OPTIONS))?;
     Ok(())
 }
 
 fn mount_root(directory: &Path, spec: &ContainerSpec) -> io::Result<Root> {
-    let [root, upper, work] = ["root", "upper", "work"].map(|name| directory.join(name));
+    let [upper, work] = ["upper", "work"].map(|name| directory.join(name));
+    let root = directory.join(layout::PRIVATE).join("root");
     for path in [&root, &upper, &work] {
         fs::create_dir(path)?;
     }
@@ -104,7 +112,7 @@ fn hostname(spec: &ContainerSpec) -> Result<String, String> {
 }
 
 fn write_files(directory: &Path, spec: &ContainerSpec, hostname: &str) -> io::Result<()> {
-    let files = directory.join("files");
+    let files = directory.join(layout::PRIVATE).join("files");
     fs::create_dir(&files)?;
     let mut host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     host.truncate(host.floor_char_boundary(RESOLV_CONF_MAXIMUM_BYTES));

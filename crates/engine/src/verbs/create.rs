@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use super::validate;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container::{Container, Conversation, Identity};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
@@ -35,6 +35,7 @@ impl Engine {
             }
             Err(error) => return Err(EngineError::io("make", directory)(error)),
         }
+        warn_of_what_the_kernel_lacks(&self.inner, &spec);
         // Beside the shim's start, not before it.
         let hierarchy = self.inner.cgroup.hierarchy().clone();
         tokio::task::spawn_blocking(move || Cgroup::warm_up(&hierarchy));
@@ -48,6 +49,16 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+}
+
+/// What Docker leaves out with a warning too: task definitions are written for machines that differ in it.
+fn warn_of_what_the_kernel_lacks(engine: &Inner, spec: &ContainerSpec) {
+    if matches!(engine.cgroup.hierarchy(), Hierarchy::V2(_)) && spec.resources.memory_swappiness.is_some() {
+        tracing::warn!(container = %spec.id, "cgroup v2 has no swappiness; it is left out");
+    }
+    if spec.resources.memory_swap_bytes.is_some_and(|bytes| bytes > 0) && !engine.cgroup.counts_swap() {
+        tracing::warn!(container = %spec.id, "the kernel does not count swap; its limit is left out");
     }
 }
 
@@ -86,11 +97,14 @@ pub(super) fn spawn_shim(engine: &Arc<Inner>, verb: &str, directory: &Path) -> s
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let log = File::create(directory.join(layout::LOG))?;
+    // Known here; to find it out the shim would read the whole table of mounts.
+    let hierarchy = serde_json::to_string(engine.cgroup.hierarchy())?;
     let mut child = Command::new(engine.program.path())
         .args(&engine.config.shim.arguments)
         .arg(verb)
         .arg(directory)
         .arg(&engine.config.cgroup_root)
+        .arg(hierarchy)
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
