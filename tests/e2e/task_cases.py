@@ -163,8 +163,8 @@ def run_all(roadstead, items):
         task_parameters = {"networkMode": "none", **wanted[key]["task"]}
         run_parameters = {"launchType": "EC2", **wanted[key]["run"]}
         if task_parameters["networkMode"] == "awsvpc":
-            subnet = roadstead.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]
-            run_parameters.setdefault("networkConfiguration", {"awsvpcConfiguration": {"subnets": [subnet]}})
+            subnets = [subnet["SubnetId"] for subnet in roadstead.client("ec2").describe_subnets()["Subnets"]]
+            run_parameters.setdefault("networkConfiguration", {"awsvpcConfiguration": {"subnets": subnets}})
         definition = ecs.register_task_definition(family=prefix, containerDefinitions=containers, **task_parameters)
         answer = ecs.run_task(taskDefinition=definition["taskDefinition"]["taskDefinitionArn"], **run_parameters)
         assert not answer["failures"], (prefix, answer["failures"])
