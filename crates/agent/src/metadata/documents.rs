@@ -156,7 +156,8 @@ pub(super) fn container(view: &TaskView, index: usize, version: Version) -> Valu
 
 fn labels(view: &TaskView, index: usize) -> Value {
     let Some(plan) = view.plan.containers.get(index) else { return Value::Null };
-    let mut labels = plan.config.labels.clone();
+    let mut labels = view.image_labels.get(index).cloned().unwrap_or_default();
+    labels.extend(plan.config.labels.clone());
     for (name, value) in [
         ("cluster", view.record.task.task_cluster_arn.as_deref().unwrap_or(&view.plan.cluster)),
         ("container-name", &plan.name),

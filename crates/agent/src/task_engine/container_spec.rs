@@ -328,3 +328,7 @@ fn apply_security_options(spec: &mut ContainerSpec, options: &[String]) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "container_spec_tests.rs"]
+mod tests;

@@ -111,6 +111,8 @@ pub struct TaskEngine {
 #[derive(Default)]
 struct Tasks {
     closed: bool,
+    /// Raised by [`TaskEngine::destroy_all`]: a task that was being accepted meanwhile is not begun.
+    epoch: u64,
     by_id: HashMap<String, Entry>,
 }
 
@@ -209,7 +211,8 @@ impl TaskEngine {
                 images.push((index, image));
             }
         }
-        self.spawn(plan, record, images);
+        let epoch = self.tasks().epoch;
+        self.spawn(plan, record, images, epoch);
     }
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
@@ -286,6 +289,7 @@ impl TaskEngine {
     /// Writes a new task down and begins it. With `ended` it is not run: only its end is reported, with that reason.
     async fn accept(&self, task: Task, generation: u64, ended: Option<String>) -> Result<(), OrderError> {
         let now = self.shared.config.clock.now();
+        let epoch = self.tasks().epoch;
         let mut ended = ended;
         let plan = match TaskPlan::read(&task) {
             Ok(plan) if ended.is_none() => plan,
@@ -328,7 +332,7 @@ impl TaskEngine {
             .await
             .map_err(|_| OrderError::ShuttingDown)??;
         tracing::info!(task = %plan.arn, family = plan.family, revision = plan.revision, "task accepted");
-        self.spawn(Arc::new(plan), record, Vec::new());
+        self.spawn(Arc::new(plan), record, Vec::new(), epoch);
         Ok(())
     }
 
@@ -338,9 +342,10 @@ impl TaskEngine {
         plan: Arc<TaskPlan>,
         record: TaskRecord,
         images: Vec<(usize, crate::images::LocalImage)>,
+        epoch: u64,
     ) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAXIMUM);
-        let first = TaskView { plan: Arc::clone(&plan), record: record.clone(), health: Vec::new() };
+        let first = TaskView { plan: Arc::clone(&plan), record: record.clone(), health: Vec::new(), image_labels: Vec::new() };
         let (view, receiver) = watch::channel(Arc::new(first));
         let generation = record.generation;
         let mut executor = Executor::new(Arc::clone(&self.shared), Arc::clone(&plan), record, commands, view);
@@ -350,6 +355,11 @@ impl TaskEngine {
         let (engine, id) = (self.clone(), plan.id.clone());
         let mut tasks = self.tasks();
         if tasks.closed {
+            return;
+        }
+        if tasks.epoch != epoch {
+            drop(tasks);
+            let _ = self.shared.state.forget(&plan.id);
             return;
         }
         let run = tokio::spawn(async move {
@@ -471,6 +481,7 @@ impl TaskEngine {
     pub async fn destroy_all(&self, grace: Duration) {
         let live: Vec<_> = {
             let mut tasks = self.tasks();
+            tasks.epoch += 1;
             let entries = std::mem::take(&mut tasks.by_id);
             entries
                 .into_values()

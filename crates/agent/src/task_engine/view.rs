@@ -1,5 +1,6 @@
 //! [`TaskView`]: what others may see of a task while its executor owns it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::health::Health;
@@ -15,4 +16,6 @@ pub struct TaskView {
     pub record: TaskRecord,
     /// Health, by container.
     pub health: Vec<Health>,
+    /// The labels of the containers' images, by container; empty until an image is here.
+    pub image_labels: Vec<BTreeMap<String, String>>,
 }
