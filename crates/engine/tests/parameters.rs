@@ -52,6 +52,14 @@ engine_test!(users, bench, {
         let output = bench.output_of(|spec| spec.user = user.to_owned(), "id").await;
         assert_eq!(output.trim(), expected, "user {user:?}");
     }
+    for terminal in [false, true] {
+        let reopened = |spec: &mut engine::ContainerSpec| {
+            spec.user = "app".to_owned();
+            spec.terminal = terminal;
+        };
+        let output = bench.output_of(reopened, "echo one > /dev/stdout; echo two > /proc/self/fd/2").await;
+        assert_eq!(output.replace('\r', ""), "one\ntwo\n", "terminal {terminal}");
+    }
     let home = bench.output_of(|spec| spec.user = "app".to_owned(), "echo $HOME").await;
     assert_eq!(home, "/home/app\n");
     let mut spec = bench.shell("nobody", "id");

@@ -46,8 +46,22 @@ impl Confinement {
         Ok(Self { filter, capabilities })
     }
 
+    /// Gives the container's user its stdio: an image's log file is often a link to /dev/stdout, and a pipe that belongs to root cannot be
+    /// opened by another. /dev/null stays as it is.
+    fn give_stdio(uid: u32) {
+        for file in 0..3 {
+            let kind = nix::sys::stat::fstat(file)
+                .map(|stat| (stat.st_mode & libc::S_IFMT, libc::major(stat.st_rdev)));
+            // Pipes, and pseudo terminals (majors 136 to 143).
+            if matches!(kind, Ok((libc::S_IFIFO, _) | (libc::S_IFCHR, 136..=143))) {
+                let _ = nix::unistd::fchown(file, Some(nix::unistd::Uid::from_raw(uid)), None);
+            }
+        }
+    }
+
     /// Confines this process, whose user is `uid` by now and which still has all capabilities.
     pub(super) fn apply(&self, uid: u32) -> Result<(), String> {
+        Self::give_stdio(uid);
         if let Some(program) = &self.filter {
             load(program).map_err(|error| format!("cannot load the seccomp filter: {error}"))?;
         }

@@ -206,7 +206,7 @@ fn build(
             builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
         }
         None => {
-            builder = builder.with_console_socket(Some(directory.join(layout::PRIVATE).join("console.sock")))
+            builder = builder.with_console_socket(Some(directory.join(layout::PRIVATE).join("console.sock")));
         }
     }
     let container = builder
