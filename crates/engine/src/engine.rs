@@ -94,6 +94,11 @@ impl Engine {
         let hierarchy = Hierarchy::detect()
             .map_err(|error| EngineError::Machine(format!("containers need cgroups: {error}")))?;
         let cgroup = Cgroup::new(hierarchy, config.cgroup_root.clone());
+        if let Some(missing) = cgroup.missing_controller() {
+            return Err(EngineError::Machine(format!(
+                "containers need the cgroup controller {missing}: it is not there"
+            )));
+        }
         for child in [layout::SHIMS, layout::CONTAINERS, layout::GROUPS] {
             cgroup
                 .child(child)

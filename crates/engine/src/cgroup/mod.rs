@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 /// freezer, in which libcontainer makes one anyway.
 const OWN_CONTROLLERS: [&str; 8] =
     ["cpu", "cpuacct", "memory", "pids", "devices", "blkio", "freezer", "cpuset"];
+/// Those without which no container is made.
+const NEEDED_CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "devices"];
 /// The v2 controllers switched on along our path.
 const V2_CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
 
@@ -97,6 +99,23 @@ impl Cgroup {
     /// A cgroup below this one.
     pub(crate) fn child(&self, name: &str) -> Self {
         Self { hierarchy: self.hierarchy.clone(), path: format!("{}/{name}", self.path) }
+    }
+
+    /// The first of the controllers that containers cannot do without and that the machine lacks.
+    pub(crate) fn missing_controller(&self) -> Option<&'static str> {
+        let available = match &self.hierarchy {
+            Hierarchy::V1(_) => String::new(),
+            Hierarchy::V2(mount_point) => {
+                fs::read_to_string(mount_point.join("cgroup.controllers")).unwrap_or_default()
+            }
+        };
+        NEEDED_CONTROLLERS.into_iter().find(|needed| match &self.hierarchy {
+            Hierarchy::V1(controllers) => !controllers.iter().any(|(name, _)| name == needed),
+            // Devices are decided by a BPF program there.
+            Hierarchy::V2(_) => {
+                *needed != "devices" && !available.split_ascii_whitespace().any(|name| name == *needed)
+            }
+        })
     }
 
     /// Its directory for a controller. None: the machine does not have the controller.

@@ -42,15 +42,9 @@ impl Engine {
             Err(error) => Err(EngineError::Runtime(format!("the removal was cut short: {error}"))),
         }
     }
-    /// [`Engine::destroy_all`], and the engine's own cgroup goes too: for the end. What is asked of it later fails.
+
+    /// [`Engine::destroy_all`], for the end.
     pub async fn dismantle(&self) -> Result<(), EngineError> {
-        self.destroy_all().await?;
-        let inner = std::sync::Arc::clone(&self.inner);
-        let work =
-            move || inner.cgroup.remove().map_err(EngineError::io("remove the cgroup", inner.cgroup.path()));
-        match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(error) => Err(EngineError::Runtime(format!("the removal was cut short: {error}"))),
-        }
+        self.destroy_all().await
     }
 }
