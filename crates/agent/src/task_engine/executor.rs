@@ -726,10 +726,17 @@ impl Executor {
 
     fn publish(&mut self) {
         let health = self.volatile.iter().map(|volatile| volatile.health.clone()).collect();
+        let labels = |image: &LocalImage| image.image.config.labels.clone();
+        let image_labels = self
+            .volatile
+            .iter()
+            .map(|volatile| volatile.image.as_ref().map(labels).unwrap_or_default())
+            .collect();
         self.view.send_replace(Arc::new(TaskView {
             plan: Arc::clone(&self.plan),
             record: self.record.clone(),
             health,
+            image_labels,
         }));
         // Only now: whoever is woken looks at the view.
         if std::mem::take(&mut self.health_changed) {
