@@ -382,18 +382,29 @@ fn stopped(task: &mut Task, now: Timestamp) {
     task.times.stopped_at.get_or_insert(now);
 }
 
+/// A task that never was RUNNING failed to start if an essential container could not, or if none of them came so far as to
+/// end: what ran beside it does not count.
 fn why_it_ended(task: &Task, reason: &str) -> (StopCode, String) {
-    if task.times.started_at.is_some() || task.containers.iter().any(ran) {
-        let essential_ended = task
-            .containers
-            .iter()
-            .any(|container| container.essential && container.last_status == TaskStatus::Stopped);
-        let sentence = if essential_ended || reason.is_empty() { ESSENTIAL_CONTAINER_EXITED } else { reason };
+    let down =
+        |container: &&TaskContainer| container.essential && container.last_status == TaskStatus::Stopped;
+    let essential_ended = task.containers.iter().filter(down).any(ran);
+    let said = Some(reason).filter(|reason| !reason.is_empty());
+    if task.times.started_at.is_some() || (essential_ended && said == Some(ESSENTIAL_CONTAINER_EXITED)) {
+        let essential_down = task.containers.iter().any(|container| down(&container));
+        let sentence = if essential_down { None } else { said };
+        let sentence = sentence.unwrap_or(ESSENTIAL_CONTAINER_EXITED);
         return (StopCode::EssentialContainerExited, bounded(sentence));
     }
-    let of_container = task.containers.iter().find_map(|container| container.reason.as_deref());
-    let sentence = Some(reason).filter(|reason| !reason.is_empty()).or(of_container);
-    (StopCode::TaskFailedToStart, bounded(sentence.unwrap_or(TASK_FAILED_TO_START)))
+    let reason_of = |container: &TaskContainer| container.reason.clone();
+    let could_not =
+        task.containers.iter().filter(down).filter(|container| !ran(container)).find_map(reason_of);
+    if essential_ended && could_not.is_none() {
+        return (StopCode::EssentialContainerExited, ESSENTIAL_CONTAINER_EXITED.to_owned());
+    }
+    let of_container = could_not.or_else(|| task.containers.iter().find_map(reason_of));
+    let sentence =
+        said.filter(|said| *said != ESSENTIAL_CONTAINER_EXITED).map(str::to_owned).or(of_container);
+    (StopCode::TaskFailedToStart, bounded(&sentence.unwrap_or_else(|| TASK_FAILED_TO_START.to_owned())))
 }
 
 /// Whether the container's process ever started. Docker gives an exit code to one that could not, too.
@@ -621,6 +632,23 @@ mod tests {
             step(&task(false), &not_executable, at(1)).task.stop_code,
             Some(StopCode::TaskFailedToStart)
         );
+        // Something beside it ran, and ended.
+        for (reason, essential) in [(why, None), ("", None), ("", Some(0))] {
+            let report = TaskReport {
+                reason: reason.into(),
+                containers: vec![
+                    of("app", TaskStatus::Stopped, essential, if essential.is_none() { why } else { "" }),
+                    of("side", TaskStatus::Stopped, Some(5), ""),
+                ],
+                ..report(TaskStatus::Stopped)
+            };
+            let ended = step(&task(false), &report, at(1)).task;
+            let (code, sentence) = match essential {
+                None => (StopCode::TaskFailedToStart, why),
+                Some(_) => (StopCode::EssentialContainerExited, ESSENTIAL_CONTAINER_EXITED),
+            };
+            assert_eq!((ended.stop_code, ended.stopped_reason.as_deref()), (Some(code), Some(sentence)));
+        }
         let nothing = step(&task(false), &report(TaskStatus::Stopped), at(1)).task;
         assert_eq!(nothing.stopped_reason.as_deref(), Some(TASK_FAILED_TO_START));
     }
