@@ -29,6 +29,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use wire::{Principal, PrincipalKind};
 
 use crate::dispatch::{Registration, turned_true};
 use crate::loops::task_network;
@@ -62,6 +63,10 @@ impl Refusal {
         serde_json::json!({ "type": self.kind, "message": { "message": self.message } }).to_string()
     }
 
+    fn denied(message: &str) -> Self {
+        Self { status: 403, kind: "AccessDeniedException", message: message.to_owned() }
+    }
+
     fn invalid_instance(message: impl Into<String>) -> Self {
         Self { status: 400, kind: "InvalidInstanceException", message: message.into() }
     }
@@ -78,9 +83,11 @@ pub struct Admission {
     timeline: i64,
 }
 
-/// Finds the container instance that a web socket's query names.
+/// Finds the container instance that a web socket's query names, and that `caller` may speak for: the root user for all
+/// of its account, a node for the one that it registered.
 pub(crate) fn named_instance(
     control: &Control,
+    caller: &Principal,
     cluster: &str,
     container_instance: &str,
 ) -> Result<Versioned<ContainerInstance>, Refusal> {
@@ -95,6 +102,13 @@ pub(crate) fn named_instance(
         .snapshot()
         .get::<ContainerInstance>(&container_instance_key(&scope, cluster_of_arn, id))
         .ok_or_else(unknown)?;
+    if row.scope.account != caller.account {
+        return Err(Refusal::denied("The container instance belongs to another account."));
+    }
+    let own_key = row.node_access_key_id.as_deref() == Some(caller.access_key_id.as_str());
+    if caller.kind == PrincipalKind::Node && !own_key {
+        return Err(Refusal::denied("The container instance belongs to another node."));
+    }
     let cluster_name = cluster.rsplit_once('/').map_or(cluster, |(_, name)| name);
     if cluster_name != row.cluster {
         return Err(Refusal {
@@ -114,21 +128,14 @@ pub(crate) fn named_instance(
 }
 
 impl Control {
-    /// Checks the query of an ACS handshake whose signature has been verified for `account`, and opens a new epoch.
-    pub async fn admit_acs(&self, query: &str, account: &base::AccountId) -> Result<Admission, Refusal> {
+    /// Checks the query of an ACS handshake that `caller` signed, and opens a new epoch.
+    pub async fn admit_acs(&self, query: &str, caller: &Principal) -> Result<Admission, Refusal> {
         let query = AcsQuery::parse(query).ok_or_else(|| Refusal {
             status: 400,
             kind: "BadRequestException",
             message: "The query string is malformed.".to_owned(),
         })?;
-        let named = named_instance(self, &query.cluster, &query.container_instance_arn)?;
-        if named.scope.account != *account {
-            return Err(Refusal {
-                status: 403,
-                kind: "AccessDeniedException",
-                message: "The container instance belongs to another account.".to_owned(),
-            });
-        }
+        let named = named_instance(self, caller, &query.cluster, &query.container_instance_arn)?;
         let key = container_instance_key(&named.scope, &named.cluster, &named.id);
         let version_info = VersionInfo {
             agent_version: Some(query.agent_version),

@@ -8,12 +8,13 @@ use std::time::Duration;
 use agent_protocol::acs::HeartbeatMessage;
 use agent_protocol::query::TcsQuery;
 use agent_protocol::tcs::{Acknowledgment, AgentFrame, AgentMessage, ServerMessage};
-use base::{AccountId, Arn};
+use base::Arn;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use wire::Principal;
 
 use crate::session::{Refusal, named_instance};
 use crate::{Control, health};
@@ -24,22 +25,15 @@ const HEARTBEAT: Duration = Duration::from_secs(20);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Control {
-    /// Checks the query of a TCS handshake whose signature has been verified for `account`.
-    pub fn admit_tcs(&self, query: &str, account: &AccountId) -> Result<Arn, Refusal> {
+    /// Checks the query of a TCS handshake that `caller` signed.
+    pub fn admit_tcs(&self, query: &str, caller: &Principal) -> Result<Arn, Refusal> {
         let malformed = || Refusal {
             status: 400,
             kind: "BadRequestException",
             message: "The query string is malformed.".to_owned(),
         };
         let query = TcsQuery::parse(query).ok_or_else(malformed)?;
-        let row = named_instance(self, &query.cluster, &query.container_instance)?;
-        if row.scope.account != *account {
-            return Err(Refusal {
-                status: 403,
-                kind: "AccessDeniedException",
-                message: "The container instance belongs to another account.".to_owned(),
-            });
-        }
+        let row = named_instance(self, caller, &query.cluster, &query.container_instance)?;
         Ok(row.arn())
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{AccountId, Ids as _, ManualClock, Scope, SeededIds, Timestamp};
+use base::{Ids as _, ManualClock, Scope, SeededIds, Timestamp};
 use control::{Control, ControlConfig};
 use domain::{Cluster, ContainerInstance, OutboxMessage, OutboxOrder, Task, TaskDefinition};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use wire::Principal;
 
 const TASK_ID: &str = "0123456789abcdef0123456789abcdef";
 const INSTANCE: &str =
@@ -27,8 +28,8 @@ fn scope() -> Scope {
     Scope::new("000000000000".parse().unwrap(), "us-east-1".parse().unwrap())
 }
 
-fn account() -> AccountId {
-    scope().account
+fn root() -> Principal {
+    Principal::root(&scope().account, "AKIAROOT")
 }
 
 struct World {
@@ -94,7 +95,7 @@ impl World {
     }
 
     async fn connect(&self) -> Client {
-        let admission = self.control.admit_acs(&Self::query(true), &account()).await.unwrap();
+        let admission = self.control.admit_acs(&Self::query(true), &root()).await.unwrap();
         let (client, server) = tokio::io::duplex(1 << 20);
         let control = self.control.clone();
         tokio::spawn(async move {
@@ -306,20 +307,41 @@ async fn the_agents_own_close_is_answered() {
 #[tokio::test]
 async fn strangers_are_refused_in_the_stock_agents_words() {
     let world = World::new().await;
-    let refused = |query: String, account: AccountId| {
+    let refused = |query: String, caller: Principal| {
         let control = world.control.clone();
-        async move { control.admit_acs(&query, &account).await.unwrap_err() }
+        async move { control.admit_acs(&query, &caller).await.unwrap_err() }
     };
     let unknown = World::query(true).replace("11111111111111111111111111111111", &SeededIds::new(2).hex(32));
-    assert_eq!(refused(unknown, account()).await.kind, "InvalidInstanceException");
+    assert_eq!(refused(unknown, root()).await.kind, "InvalidInstanceException");
     let elsewhere = World::query(true).replace("clusterArn=default", "clusterArn=other");
-    assert_eq!(refused(elsewhere, account()).await.kind, "InvalidClusterException");
-    let foreign = refused(World::query(true), "111111111111".parse().unwrap()).await;
+    assert_eq!(refused(elsewhere, root()).await.kind, "InvalidClusterException");
+    let foreign =
+        refused(World::query(true), Principal::root(&"111111111111".parse().unwrap(), "AKIAOTHER")).await;
     assert_eq!((foreign.kind, foreign.status), ("AccessDeniedException", 403));
-    assert_eq!(refused("%zz".to_owned(), account()).await.kind, "BadRequestException");
+    assert_eq!(refused("%zz".to_owned(), root()).await.kind, "BadRequestException");
     let body: Value = serde_json::from_str(&foreign.body()).unwrap();
     assert_eq!(body["type"], "AccessDeniedException");
     assert!(body["message"]["message"].is_string());
+}
+
+#[tokio::test]
+async fn a01_a_node_opens_the_sessions_of_its_own_instance_only() {
+    let world = World::new().await;
+    let node = |key: &str| Principal::node(&scope().account, "node", key);
+    let stolen = world.control.admit_acs(&World::query(true), &node("AKIAOTHER")).await.unwrap_err();
+    assert_eq!((stolen.kind, stolen.status), ("AccessDeniedException", 403));
+    let telemetry = World::query(false)
+        .replace("clusterArn", "cluster")
+        .replace("containerInstanceArn", "containerInstance");
+    assert_eq!(world.control.admit_tcs(&telemetry, &node("AKIAOTHER")).unwrap_err().status, 403);
+    assert!(!world.instance().agent_connected);
+
+    let own = ContainerInstance { node_access_key_id: Some("AKIAOWN".to_owned()), ..world.instance() };
+    let mut transaction = Transaction::new();
+    transaction.put(own);
+    world.store.transact(transaction).await.unwrap();
+    world.control.admit_acs(&World::query(true), &node("AKIAOWN")).await.unwrap();
+    world.control.admit_tcs(&telemetry, &node("AKIAOWN")).unwrap();
 }
 
 #[tokio::test]
@@ -334,7 +356,7 @@ async fn health_goes_into_the_tasks_row_and_is_acknowledged() {
     let query = World::query(false)
         .replace("clusterArn", "cluster")
         .replace("containerInstanceArn", "containerInstance");
-    let instance = world.control.admit_tcs(&query, &account()).unwrap();
+    let instance = world.control.admit_tcs(&query, &root()).unwrap();
     let (client, server) = tokio::io::duplex(1 << 20);
     let control = world.control.clone();
     tokio::spawn(async move {

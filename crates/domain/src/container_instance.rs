@@ -143,6 +143,10 @@ pub struct ContainerInstance {
     /// Last number drawn for a payload or manifest; they share one rising counter.
     #[serde(default)]
     pub sequence_number: i64,
+    /// The id of the node's access key that it was registered with: the one that may speak for it besides the root
+    /// user. `None` where the root user registered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_access_key_id: Option<String>,
 }
 
 const fn no_over_commit() -> i64 {

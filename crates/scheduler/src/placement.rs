@@ -359,6 +359,7 @@ pub(crate) mod tests {
             over_commit_percent: 100,
             session_epoch: 0,
             sequence_number: 0,
+            node_access_key_id: None,
         }
     }
 

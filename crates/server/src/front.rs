@@ -87,14 +87,14 @@ impl Handler for Front {
         };
         let upgraded = hyper::upgrade::on(&mut request);
         let (parts, _) = request.into_parts();
-        let account = match self.believe(&parts) {
-            Ok(account) => account,
+        let caller = match self.believe(&parts) {
+            Ok(caller) => caller,
             Err(refusal) => return refused(&refusal),
         };
         let query = parts.uri.query().unwrap_or_default();
         let session = match session_kind(parts.uri.path()) {
-            Some(Kind::Acs) => self.control.admit_acs(query, &account).await.map(Session::Acs),
-            _ => self.control.admit_tcs(query, &account).map(Session::Tcs),
+            Some(Kind::Acs) => self.control.admit_acs(query, &caller).await.map(Session::Acs),
+            _ => self.control.admit_tcs(query, &caller).map(Session::Tcs),
         };
         let session = match session {
             Ok(session) => session,
@@ -166,9 +166,9 @@ fn refused(refusal: &Refusal) -> Answer {
 
 impl Front {
     /// Verifies a handshake's signature; says whose key it was.
-    fn believe(&self, parts: &http::request::Parts) -> Result<AccountId, Refusal> {
+    fn believe(&self, parts: &http::request::Parts) -> Result<wire::Principal, Refusal> {
         let keys = match &self.believed {
-            Believed::Anyone(account) => return Ok(account.clone()),
+            Believed::Anyone(account) => return Ok(wire::Principal::root(account, "anyone")),
             Believed::Keys(keys) => keys,
         };
         let verified = sigv4::verify(parts, b"", keys.as_ref(), self.clock.now()).map_err(|error| {
@@ -181,7 +181,7 @@ impl Front {
                 message: "Credential should be scoped to correct service: 'ecs'.".to_owned(),
             });
         }
-        Ok(verified.principal.account)
+        Ok(verified.principal)
     }
 
     async fn reset(&self) -> Answer {

@@ -35,6 +35,8 @@ pub const TASKS_BY_ATTACHMENT: &str = "attachment";
 pub const CONTAINER_INSTANCES_FARGATE: &str = "fargate_capacity";
 /// Index of container instances by the EC2 or machine instance id: account, region, id.
 pub const CONTAINER_INSTANCES_BY_EC2_INSTANCE: &str = "ec2_instance";
+/// Index of container instances by the id of the node's access key that speaks for them.
+pub const CONTAINER_INSTANCES_BY_NODE_KEY: &str = "node_access_key";
 /// Index of uses of client tokens, by moment (milliseconds, [`number_part`]).
 pub const CLIENT_TOKENS_BY_TIME: &str = "used_at";
 /// Index of task definitions whose deletion was asked for.
@@ -136,6 +138,9 @@ impl Row for ContainerInstance {
         sink.add(CONTAINER_INSTANCES_BY_EC2_INSTANCE, &[account, region, &self.ec2_instance_id]);
         if self.fargate_capacity {
             sink.add(CONTAINER_INSTANCES_FARGATE, &[]);
+        }
+        if let Some(node_access_key_id) = &self.node_access_key_id {
+            sink.add(CONTAINER_INSTANCES_BY_NODE_KEY, &[node_access_key_id]);
         }
     }
 }

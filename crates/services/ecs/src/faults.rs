@@ -19,6 +19,11 @@ pub fn client(message: impl Into<String>) -> Fault {
     faults::client_exception(message)
 }
 
+/// `AccessDeniedException` with this message.
+pub fn access_denied(message: impl Into<String>) -> Fault {
+    faults::access_denied_exception(message)
+}
+
 /// What came of a transaction that was not done.
 pub fn of_update(error: UpdateError<Fault>) -> Fault {
     match error {

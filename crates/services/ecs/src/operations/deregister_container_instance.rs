@@ -11,7 +11,7 @@ use scheduler::task_lifecycle::lost;
 use store::{Key, Prefix, Row, Snapshot, Transaction};
 use wire::{Call, Fault, Operation, Permission};
 
-use crate::resources::{cluster, container_instance};
+use crate::resources::{cluster, container_instance, node};
 use crate::{Ecs, faults};
 
 /// INACTIVE container instances that a cluster remembers. Ours.
@@ -38,6 +38,7 @@ impl Operation<DeregisterContainerInstance> for Ecs {
             let there = container_instance::get(snapshot, call, &name, &id)
                 .filter(|instance| container_instance::is_registered(instance))
                 .ok_or_else(|| faults::invalid("Referenced container instance not found."))?;
+            node::check_instance(call, &there)?;
             let tasks = container_instance::tasks(snapshot, &there);
             if !tasks.is_empty() && !force {
                 return Err(faults::invalid("Found running tasks on the instance."));

@@ -2,8 +2,11 @@
 //!
 //! The root user's own settings are the account's: they hold for everyone who has none of their own.
 //!
-//! Differs from AWS: `awsvpcTrunking`, `fargateFIPSMode`, `fargateTaskRetirementWaitPeriod` and `fargateEventWindows` are
-//! kept and shown, and steer nothing: there is no AWS infrastructure here that they could speak of.
+//! Differs from AWS: of the settings that can be changed, `defaultLogDriverMode` acts. These are kept and shown, and have no
+//! other effect: `awsvpcTrunking` (task interfaces are not bounded by a machine's network cards), `containerInsights` (a
+//! new cluster shows it; there are no CloudWatch metrics), `fargateEventWindows`, `fargateFIPSMode` and
+//! `fargateTaskRetirementWaitPeriod` (nothing is ever retired), and `tagResourceAuthorization` (the root user may do
+//! everything, and there are no IAM policies yet).
 
 use api::ecs::operations::PutAccountSetting;
 use api::ecs::{PutAccountSettingRequest, PutAccountSettingResponse};

@@ -14,7 +14,7 @@ use wire::{Call, Fault, Operation, Permission};
 use crate::resources::container_instance::{
     self, AVAILABILITY_ZONE_ATTRIBUTE, FARGATE_CAPACITY_ATTRIBUTE, OVER_COMMIT_ATTRIBUTE,
 };
-use crate::resources::{attribute, cluster, tag};
+use crate::resources::{attribute, cluster, node, tag};
 use crate::{Ecs, faults};
 
 /// Bytes of an identity document. Ours: EC2's have about 500.
@@ -57,6 +57,7 @@ impl Operation<RegisterContainerInstance> for Ecs {
         let update = self.store.update(|snapshot| {
             let cluster = cluster::get(snapshot, &call.scope, &name)?;
             let there = find(snapshot, call, &name, known_id.as_deref(), identity.instance_id.as_deref())?;
+            let there = of_node(snapshot, call, &name, there)?;
             let mut instance = registered_instance(
                 call,
                 &name,
@@ -136,6 +137,7 @@ fn registered_instance(
             over_commit_percent: 100,
             session_epoch: 0,
             sequence_number: 0,
+            node_access_key_id: None,
         },
     };
     instance.version = instance.version.saturating_add(1);
@@ -143,6 +145,9 @@ fn registered_instance(
     instance.over_commit_percent = registration.over_commit_percent;
     instance.attributes = all_attributes(call, &instance.attributes, registration);
     instance.fargate_capacity = instance.attribute(FARGATE_CAPACITY_ATTRIBUTE).is_some();
+    if let Some(access_key_id) = node::access_key_id(call) {
+        instance.node_access_key_id = Some(access_key_id.to_owned());
+    }
     instance
 }
 
@@ -197,6 +202,25 @@ fn find(
     let parts = [call.scope.account.as_str(), call.scope.region.as_str(), ec2_instance_id];
     let mut there = snapshot.index::<ContainerInstance>(CONTAINER_INSTANCES_BY_EC2_INSTANCE, &parts, None);
     Ok(there.find(|instance| instance.cluster == cluster))
+}
+
+/// What a node may register: a key speaks for one container instance, the first that it registers. A node that has one
+/// already and names none (an answer was lost) gets the same; one that names another is refused. A key that has none yet
+/// may name a known one: a node that started anew has a new key.
+fn of_node(
+    snapshot: &Snapshot,
+    call: &Call,
+    cluster: &str,
+    named: Option<Versioned<ContainerInstance>>,
+) -> Result<Option<Versioned<ContainerInstance>>, Fault> {
+    let own = node::access_key_id(call).and_then(|key| node::instance_of_key(snapshot, key));
+    let Some(own) = own else { return Ok(named) };
+    match named {
+        Some(named) if named.arn() == own.arn() => Ok(Some(named)),
+        Some(named) => Err(node::denied(call, &named.arn())),
+        None if own.scope == call.scope && own.cluster == cluster => Ok(Some(own)),
+        None => Err(node::denied(call, &domain::Cluster::arn_of(&call.scope, cluster))),
+    }
 }
 
 fn attributes(given: &[api::ecs::Attribute]) -> Result<Vec<Attribute>, Fault> {

@@ -10,7 +10,7 @@ use store::rows::TASKS_BY_ATTACHMENT;
 use store::{Snapshot, Transaction, Versioned};
 use wire::{Call, Fault, Operation, Permission};
 
-use crate::resources::cluster;
+use crate::resources::{cluster, node};
 use crate::{Ecs, faults};
 
 /// Attachments in one report. Ours.
@@ -45,6 +45,7 @@ impl Operation<SubmitAttachmentStateChanges> for Ecs {
             let mut tasks: Vec<(Versioned<Task>, TaskReport)> = Vec::new();
             for (arn, id, status) in &changes {
                 let Some(there) = task_of(snapshot, arn, id) else { continue };
+                node::check_task(snapshot, call, &there)?;
                 let change = (id.clone(), status.clone());
                 match tasks.iter_mut().find(|(task, _)| task.id == there.id) {
                     Some((_, report)) => report.attachments.push(change),

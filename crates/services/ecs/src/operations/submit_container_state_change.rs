@@ -10,7 +10,7 @@ use store::Transaction;
 use wire::{Call, Fault, Operation, Permission};
 
 use super::submit_task_state_change::{key, network_bindings, status};
-use crate::resources::cluster;
+use crate::resources::{cluster, node};
 use crate::{Ecs, faults};
 
 impl Operation<SubmitContainerStateChange> for Ecs {
@@ -40,6 +40,7 @@ impl Operation<SubmitContainerStateChange> for Ecs {
         let update = self.store.update(|snapshot| {
             let mut transaction = Transaction::new();
             if let Some(there) = snapshot.get::<Task>(&key) {
+                node::check_task(snapshot, call, &there)?;
                 let outcome = step(&there, &report, call.now);
                 if outcome.changed {
                     transaction.replace(&there, outcome.task);

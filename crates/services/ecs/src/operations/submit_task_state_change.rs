@@ -11,7 +11,7 @@ use store::Transaction;
 use store::rows::task_key;
 use wire::{Call, Fault, Operation, Permission};
 
-use crate::resources::{cluster, identifier, task};
+use crate::resources::{cluster, identifier, node, task};
 use crate::{Ecs, faults};
 
 /// Containers, attachments or managed agents in one report. Ours: a task has at most ten containers.
@@ -37,6 +37,7 @@ impl Operation<SubmitTaskStateChange> for Ecs {
         let update = self.store.update(|snapshot| {
             let mut transaction = Transaction::new();
             if let Some(there) = snapshot.get::<Task>(&key) {
+                node::check_task(snapshot, call, &there)?;
                 let outcome = step(&there, &report, call.now);
                 if outcome.changed {
                     transaction.replace(&there, outcome.task);

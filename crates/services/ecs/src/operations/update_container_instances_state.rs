@@ -7,7 +7,7 @@ use domain::{ContainerInstance, ContainerInstanceStatus};
 use store::Transaction;
 use wire::{Call, Fault, Operation, Permission};
 
-use crate::resources::{cluster, container_instance};
+use crate::resources::{cluster, container_instance, node};
 use crate::{Ecs, faults};
 
 /// Container instances in one call. Source: UpdateContainerInstancesState.
@@ -63,6 +63,7 @@ impl Operation<UpdateContainerInstancesState> for Ecs {
                     None => "MISSING",
                     Some(there) if !container_instance::is_registered(&there) => "INACTIVE",
                     Some(there) => {
+                        node::check_instance(call, &there)?;
                         let mut next = ContainerInstance::clone(&there);
                         if next.status != status {
                             next.status = status;

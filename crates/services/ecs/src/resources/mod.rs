@@ -6,6 +6,7 @@ pub mod capacity_provider;
 pub mod cluster;
 pub mod container_instance;
 pub mod identifier;
+pub mod node;
 pub mod page;
 pub mod tag;
 pub mod tagged;

@@ -6,7 +6,7 @@ use domain::{Cluster, ContainerInstance, Task, TaskDefinition};
 use store::{Row, Snapshot, Transaction, Versioned};
 use wire::{Call, Fault};
 
-use super::{cluster, container_instance, identifier, task, task_definition};
+use super::{cluster, container_instance, identifier, node, task, task_definition};
 use crate::faults::invalid;
 
 /// A resource with tags.
@@ -103,7 +103,14 @@ pub fn change(
     change: impl FnOnce(&mut Vec<Tag>) -> Result<(), Fault>,
 ) -> Result<(Transaction, ()), Fault> {
     let mut transaction = Transaction::new();
-    match find(snapshot, call, resource)? {
+    let found = find(snapshot, call, resource)?;
+    match &found {
+        Found::ContainerInstance(row) => node::check_instance(call, row)?,
+        Found::Task(row) => node::check_task(snapshot, call, row)?,
+        Found::Cluster(row) => node::check_no_node(call, &row.arn())?,
+        Found::TaskDefinition(row) => node::check_no_node(call, &row.arn())?,
+    }
+    match found {
         Found::Cluster(row) => edit(&mut transaction, &row, |next: &mut Cluster| change(&mut next.tags))?,
         Found::TaskDefinition(row) => {
             edit(&mut transaction, &row, |next: &mut TaskDefinition| change(&mut next.tags))?;
