@@ -38,6 +38,18 @@ fn make_image(root: &Path) {
     fs::write(root.join("data/from-image"), "from the image").unwrap();
 }
 
+/// A test that fails leaves nothing behind either.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let engine = Arc::clone(&self.engine);
+        let destroying = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let _ = runtime.block_on(engine.destroy_all());
+        });
+        let _ = destroying.join();
+    }
+}
+
 impl Bench {
     async fn new(test: &str) -> Option<Self> {
         // /proc/self belongs to who we are.

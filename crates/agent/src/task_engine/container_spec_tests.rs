@@ -1,3 +1,5 @@
+//! Every parameter of a container, from the order to what the engine is asked for.
+
 use std::path::Path;
 use std::sync::Arc;
 

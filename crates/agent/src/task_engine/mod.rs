@@ -345,7 +345,12 @@ impl TaskEngine {
         epoch: u64,
     ) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAXIMUM);
-        let first = TaskView { plan: Arc::clone(&plan), record: record.clone(), health: Vec::new(), image_labels: Vec::new() };
+        let first = TaskView {
+            plan: Arc::clone(&plan),
+            record: record.clone(),
+            health: Vec::new(),
+            image_labels: Vec::new(),
+        };
         let (view, receiver) = watch::channel(Arc::new(first));
         let generation = record.generation;
         let mut executor = Executor::new(Arc::clone(&self.shared), Arc::clone(&plan), record, commands, view);
