@@ -8,4 +8,5 @@ step "generated code is up to date"; cargo xtask codegen --check
 step "build"; cargo build --workspace --all-targets
 step "images for the tests"; tests/images/build.sh target/test-images
 step "Rust tests"; cargo test --workspace
+step "containers on cgroup v2, in a guest"; tests/cgroup-v2/run.sh
 step "AWS CLI, boto3 and containers"; target/venv/bin/python -m pytest -q tests
