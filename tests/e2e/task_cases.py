@@ -231,5 +231,7 @@ ARGUMENTS = [
 
 
 def scratch_directory():
-    """A directory of the host to mount; under /var/lib, since /tmp may be mounted noexec."""
-    return pathlib.Path(tempfile.mkdtemp(prefix="roadstead-cases-", dir="/var/lib"))
+    """A directory of the host to mount, for any user; under /var/lib, since /tmp may be mounted noexec."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="roadstead-cases-", dir="/var/lib"))
+    directory.chmod(0o755)
+    return directory
