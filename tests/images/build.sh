@@ -33,7 +33,6 @@ suite=bookworm
 # The machine's own mirror, so that a company's proxy of Debian is used here too.
 mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb *\(\[[^]]*\] *\)\?\([^ ]*debian\/\?\) .*/\2/p' \
     /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources 2>/dev/null | grep -v security | head -1 || true)
-mirror=${mirror:-http://deb.debian.org/debian}
 work=$out/.work
 cleanup() {
     # Whatever a step had mounted below, deepest first.
@@ -98,9 +97,9 @@ install() { # install PACKAGE... ROOT
     rm -f "$root/var/cache/apt/archives/"*.deb "$root/usr/sbin/policy-rc.d"
 }
 
-say "debootstrap $suite from $mirror"
+say "debootstrap $suite"
 mkdir -p "$work/layers/base"
-debootstrap --variant=minbase --cache-dir="$out/.debs" "$suite" "$work/layers/base" "$mirror" >"$work/log" 2>&1 ||
+debootstrap --variant=minbase --cache-dir="$out/.debs" "$suite" "$work/layers/base" ${mirror:+"$mirror"} >"$work/log" 2>&1 ||
     { tail -20 "$work/log" >&2; exit 1; }
 rm -f "$work/layers/base/var/cache/apt/archives/"*.deb
 rm -rf "$work/layers/base/dev" && mkdir "$work/layers/base/dev"
