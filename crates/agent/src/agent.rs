@@ -16,6 +16,7 @@ use crate::images::Images;
 use crate::logs::Logs;
 use crate::metadata::{Listeners, MetadataServer};
 use crate::registration::{self, RegistrationError};
+use crate::registry_credentials::RegistryCredentials;
 use crate::reporting::SUBMISSIONS_AT_ONCE;
 use crate::seams::{ContainerEngine, ImageSource, TaskNetworking};
 use crate::session::acs::{AcsSession, SessionEnd};
@@ -95,6 +96,7 @@ impl Agent {
                 images,
                 config.image_pull_behavior,
                 config.image_pull_timeout,
+                RegistryCredentials::from_file(config.registry_credentials_file.clone()),
                 config.data_dir.join("agent").join("pulled-images.json"),
             ),
             logs: Logs::new(&config.data_dir, client.clone()).map_err(AgentError::Logs)?,

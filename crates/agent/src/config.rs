@@ -46,6 +46,8 @@ pub struct AgentConfig {
     pub task_cleanup_wait: Duration,
     /// When images are pulled (`ECS_IMAGE_PULL_BEHAVIOR`).
     pub image_pull_behavior: ImagePullBehavior,
+    /// Credentials of private registries, in the form of Docker's `config.json` (`ECS_ENGINE_AUTH_DATA`).
+    pub registry_credentials_file: Option<PathBuf>,
     /// How long a pull may take (`ECS_IMAGE_PULL_TIMEOUT`).
     pub image_pull_timeout: Duration,
     /// How often images that have neither a name nor a container are removed (`ECS_IMAGE_CLEANUP_INTERVAL`).
@@ -89,6 +91,7 @@ impl AgentConfig {
             stop_timeout_default: Duration::from_secs(30),
             task_cleanup_wait: Duration::ZERO,
             image_pull_behavior: ImagePullBehavior::Default,
+            registry_credentials_file: None,
             image_pull_timeout: Duration::from_hours(2),
             image_cleanup_interval: Duration::from_mins(30),
             metadata_listen: None,

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::Shared;
-use image::{Image, Phase, Progress, Reference, RegistryAuth};
+use image::{Image, Phase, Progress, Reference};
 
 use crate::config::ImagePullBehavior;
 use crate::files::{self, Durability};
+use crate::registry_credentials::RegistryCredentials;
 use crate::seams::{BoxFuture, ImageSource};
 
 /// A pull that takes longer than this is told of in the log, again after each such time.
@@ -41,6 +42,7 @@ pub struct Images {
     source: Arc<dyn ImageSource>,
     behavior: ImagePullBehavior,
     pull_timeout: Duration,
+    credentials: RegistryCredentials,
     under_way: Arc<Mutex<HashMap<String, JoinedPull>>>,
     pulled: Arc<Mutex<Pulled>>,
 }
@@ -58,6 +60,7 @@ impl Images {
         source: Arc<dyn ImageSource>,
         behavior: ImagePullBehavior,
         pull_timeout: Duration,
+        credentials: RegistryCredentials,
         state_file: PathBuf,
     ) -> Self {
         // A damaged memory costs a pull, no more.
@@ -66,6 +69,7 @@ impl Images {
             source,
             behavior,
             pull_timeout,
+            credentials,
             under_way: Arc::default(),
             pulled: Arc::new(Mutex::new(Pulled { path: state_file, digests })),
         }
@@ -196,7 +200,11 @@ impl Images {
 
     async fn pull(&self, reference: &str, parsed: &Reference) -> Outcome {
         let progress = LoggedProgress::new(reference);
-        let pulling = self.source.pull(parsed, &RegistryAuth::Anonymous, &progress);
+        let auth = self
+            .credentials
+            .of(parsed)
+            .map_err(|error| PullFailure(format!("CannotPullContainerError: {error}")))?;
+        let pulling = self.source.pull(parsed, &auth, &progress);
         let image = match tokio::time::timeout(self.pull_timeout, pulling).await {
             Ok(Ok(image)) => image,
             Ok(Err(error)) => return Err(PullFailure(format!("CannotPullContainerError: {error}"))),

@@ -17,6 +17,7 @@ mod images;
 mod logs;
 mod metadata;
 mod registration;
+mod registry_credentials;
 mod reporting;
 mod seams;
 mod session;

@@ -89,6 +89,9 @@ pub struct NodeArguments {
     /// Memory that tasks may be promised, in MiB [default: what the machine has]
     #[arg(long, value_name = "MIB")]
     pub memory: Option<i64>,
+    /// Credentials of private registries, in the form of Docker's config.json
+    #[arg(long, value_name = "FILE")]
+    pub registry_auth: Option<PathBuf>,
     /// How far CPU and memory may be promised beyond what is there, in percent up to 1000; 100 is no over-commit
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(i64).range(100..=1000))]
     pub over_commit: i64,

@@ -141,6 +141,7 @@ pub fn apply(config: &mut AgentConfig, node: &NodeArguments) {
     config.cpu_units = node.cpu.and_then(|units| i32::try_from(units).ok());
     config.memory_mib = node.memory.and_then(|mib| i32::try_from(mib).ok());
     config.over_commit_percent = node.over_commit;
+    config.registry_credentials_file.clone_from(&node.registry_auth);
 }
 
 /// What `POST /_roadstead/reset` does: stops every task at once, and empties the state but for keys and this machine.
