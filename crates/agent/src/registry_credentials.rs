@@ -113,7 +113,7 @@ mod tests {
     fn a_damaged_file_is_named_but_not_shown() {
         for config in [
             "",
-            "[]",
+            "3",
             r#"{"auths": {"localhost:5000": {"auth": "%%secret"}}}"#,
             r#"{"auths": {"localhost:5000": {}}}"#,
         ] {
