@@ -319,7 +319,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             if self.in_flight.len() >= IN_FLIGHT_MAXIMUM {
                 break;
             }
-            if self.in_flight.values().any(|sent| sent.order.revision == order.revision) {
+            // All orders of one transaction have the same revision: it takes the task too to know one.
+            let is_sent = |sent: &InFlight| {
+                sent.order.revision == order.revision && sent.order.task_id == order.task_id
+            };
+            if self.in_flight.values().any(is_sent) {
                 continue;
             }
             let Some(task) = message_for(&snapshot, &order) else {

@@ -70,6 +70,11 @@ impl World {
 
     async fn put_task(&self, id: &str, desired: &str, order: Option<OutboxOrder>) {
         let mut transaction = Transaction::new();
+        Self::add_task(&mut transaction, id, desired, order);
+        self.store.transact(transaction).await.unwrap();
+    }
+
+    fn add_task(transaction: &mut Transaction, id: &str, desired: &str, order: Option<OutboxOrder>) {
         let task = task(id, desired);
         if let Some(order) = order {
             transaction.put(OutboxMessage {
@@ -83,7 +88,6 @@ impl World {
             });
         }
         transaction.put(task);
-        self.store.transact(transaction).await.unwrap();
     }
 
     fn query(send_credentials: bool) -> String {
@@ -198,6 +202,26 @@ async fn an_order_is_sent_acknowledged_and_leaves_the_outbox() {
     assert_eq!(world.outbox(), 1, "unacknowledged orders stay");
     client.ack(&payload).await;
     world.until("an empty outbox", |world| world.outbox() == 0).await;
+}
+
+#[tokio::test]
+async fn all_orders_of_one_transaction_are_sent() {
+    let world = World::new().await;
+    let mut client = world.connect().await;
+    client.expect("TaskManifestMessage").await;
+    let mut transaction = Transaction::new();
+    let ids: Vec<String> = (0..10).map(|number| format!("{number:032x}")).collect();
+    for id in &ids {
+        World::add_task(&mut transaction, id, "RUNNING", Some(OutboxOrder::Start));
+    }
+    world.store.transact(transaction).await.unwrap();
+    for id in &ids {
+        let payload = client.expect("PayloadMessage").await;
+        assert_eq!(
+            payload["tasks"][0]["arn"],
+            format!("arn:aws:ecs:us-east-1:000000000000:task/default/{id}")
+        );
+    }
 }
 
 #[tokio::test]
