@@ -213,7 +213,7 @@ fn peer_tasks(caller: &mut Caller) -> Result<Vec<String>, String> {
             "RunTask",
             &json!({
                 "cluster": "default", "taskDefinition": "bench", "count": 10, "launchType": "FARGATE",
-                "networkConfiguration": {"awsvpcConfiguration": {"subnets": [subnet]}},
+                "networkConfiguration": {"awsvpcConfiguration": {"subnets": [subnet], "securityGroups": ["sg-12345678"]}},
             }),
         )?;
         let made = answer["tasks"].as_array().cloned().unwrap_or_default();
