@@ -144,35 +144,40 @@ class Ran:
         return (directory / file).read_text().strip()
 
 
+def run_one(roadstead, prefix, *containers, run=None, **task):
+    """Registers a task definition and runs it once; what `runs` says holds here too."""
+    if not hasattr(roadstead, "shared_clients"):
+        roadstead.shared_clients = (roadstead.client("ecs"), roadstead.client("logs"))
+    ecs = roadstead.shared_clients[0]
+    log = {"awslogs-group": GROUP, "awslogs-stream-prefix": prefix, "awslogs-region": "us-east-1"}
+    logging = {"logConfiguration": {"logDriver": "awslogs", "options": log}}
+    task = {"networkMode": "none", **task}
+    run = {"launchType": "EC2", **(run or {})}
+    if task["networkMode"] == "awsvpc":
+        subnets = [subnet["SubnetId"] for subnet in roadstead.client("ec2").describe_subnets()["Subnets"]]
+        run.setdefault("networkConfiguration", {"awsvpcConfiguration": {"subnets": subnets}})
+    registered = ecs.register_task_definition(
+        family=prefix, containerDefinitions=[{**logging, **container} for container in containers], **task
+    )
+    answer = ecs.run_task(taskDefinition=registered["taskDefinition"]["taskDefinitionArn"], **run)
+    assert not answer["failures"], (prefix, answer["failures"])
+    return Ran(roadstead, prefix, answer["tasks"][0])
+
+
 def run_all(roadstead, items):
     """Registers and runs everything that the tests among `items` want; answers test name → label → Ran."""
-    ecs = roadstead.client("ecs")
-    roadstead.shared_clients = (ecs, roadstead.client("logs"))
+    roadstead.shared_clients = (roadstead.client("ecs"), roadstead.client("logs"))
     wanted = {}
     for item in items:
         for label, one in getattr(item.function, "tasks", {}).items():
             wanted[item.originalname, label] = one
 
-    def run(key):
+    def attempt(key):
         test, label = key
         prefix = re.sub(r"^test_", "", test) + ("" if label == "task" else f"-{label}")
-        containers = []
-        for container in wanted[key]["containers"]:
-            log = {"awslogs-group": GROUP, "awslogs-stream-prefix": prefix, "awslogs-region": "us-east-1"}
-            containers.append({"logConfiguration": {"logDriver": "awslogs", "options": log}, **container})
-        task_parameters = {"networkMode": "none", **wanted[key]["task"]}
-        run_parameters = {"launchType": "EC2", **wanted[key]["run"]}
-        if task_parameters["networkMode"] == "awsvpc":
-            subnets = [subnet["SubnetId"] for subnet in roadstead.client("ec2").describe_subnets()["Subnets"]]
-            run_parameters.setdefault("networkConfiguration", {"awsvpcConfiguration": {"subnets": subnets}})
-        definition = ecs.register_task_definition(family=prefix, containerDefinitions=containers, **task_parameters)
-        answer = ecs.run_task(taskDefinition=definition["taskDefinition"]["taskDefinitionArn"], **run_parameters)
-        assert not answer["failures"], (prefix, answer["failures"])
-        return Ran(roadstead, prefix, answer["tasks"][0])
-
-    def attempt(key):
+        one = wanted[key]
         try:
-            return run(key)
+            return run_one(roadstead, prefix, *one["containers"], run=one["run"], **one["task"])
         except Exception as error:  # noqa: BLE001 - the test that wanted the task shows it
             return error
 

@@ -336,7 +336,7 @@ def test_host_volume(ran):
 def test_task_volume_is_shared_and_goes_with_the_task(ran):
     assert ran.lines() == ["from the writer", "Read-only file system"]
     ran.stopped()
-    directory = ran.roadstead.data_dir / "volumes/tasks" / ran.id
+    directory = ran.roadstead.data_dir / "agent/volumes/tasks" / ran.id
     wait_for(lambda: not directory.exists(), 30, "the end of the volume")
 
 
