@@ -6,10 +6,10 @@ definition says otherwise, one stream prefix per task.
 
 import concurrent.futures
 import json
+import os
 import pathlib
 import re
 import subprocess
-import tempfile
 
 import pytest
 from conftest import IMAGES, ROOT, wait_for
@@ -235,8 +235,6 @@ ARGUMENTS = [
 ]
 
 
-def scratch_directory():
-    """A directory of the host to mount, for any user; under /var/lib, since /tmp may be mounted noexec."""
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="roadstead-cases-", dir="/var/lib"))
-    directory.chmod(0o755)
-    return directory
+def scratch_directory(name):
+    """A directory of the host to mount, to be made by the module; under /var/lib, since /tmp may be mounted noexec."""
+    return pathlib.Path(f"/var/lib/roadstead-cases-{name}-{os.getpid()}")

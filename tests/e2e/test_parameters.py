@@ -11,8 +11,7 @@ from conftest import wait_for
 from task_cases import END, GROUP, all_ran, linux, ran, runs, scratch_directory, shell  # noqa: F401 - fixtures
 
 SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.2; done"
-HOST = scratch_directory()
-(HOST / "given").write_text("from the host\n")
+HOST = scratch_directory("parameters")
 HOST_SHM = pathlib.Path(f"/dev/shm/roadstead-{os.getpid()}")
 # A device that no container has by default, and that may be opened without any effect.
 DEVICE = next((path for path in ("/dev/loop-control", "/dev/fuse", "/dev/net/tun") if os.path.exists(path)), None)
@@ -20,6 +19,8 @@ DEVICE = next((path for path in ("/dev/loop-control", "/dev/fuse", "/dev/net/tun
 
 @pytest.fixture(scope="module", autouse=True)
 def scratch():
+    HOST.mkdir()
+    (HOST / "given").write_text("from the host\n")
     HOST_SHM.write_text("the host's shared memory\n")
     yield
     HOST_SHM.unlink()
@@ -506,7 +507,7 @@ def test_pseudo_terminal(ran):
 @runs(shell("timeout 1 cat; echo $?", interactive=True), label="yes")
 @runs(shell("timeout 5 cat; echo $?"), label="no")
 def test_interactive(ran):
-    assert ran["yes"].lines() == ["143"], "standard input stays open"
+    assert "143" in ran["yes"].lines(), "standard input stays open"
     assert ran["no"].lines() == ["0"], "standard input is at its end"
 
 
@@ -616,7 +617,7 @@ def logs(driver="awslogs", **options):
     options = {name.replace("_", "-"): value for name, value in options.items()}
     if driver == "awslogs":
         options = {"awslogs-group": GROUP, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "options", **options}
-    return {"logConfiguration": {"logDriver": driver, "options": options}}
+    return {"logConfiguration": {"logDriver": driver, "options": {name: value for name, value in options.items() if value}}}
 
 
 TRACE = "echo '[1] first'; echo '  at a'; echo '  at b'; echo '[2] second'; sleep 0.2"
@@ -629,6 +630,7 @@ DATES = "echo '2026-11-22 10:00:01 first'; echo more; echo '2026-11-22 10:00:02 
 @runs(shell("seq 1000", **logs(**{"mode": "non-blocking", "max-buffer-size": "4m"})), label="non_blocking")
 @runs(shell("echo made", **logs(awslogs_group="/made-for-it", awslogs_create_group="true")), label="create")
 @runs(shell("echo none", **logs(awslogs_group="/not-there")), label="missing")
+@runs(shell("echo alone", **logs(awslogs_stream_prefix="")), label="no_prefix")
 def test_awslogs_options(ran):
     def messages(label, name="main"):
         task = ran[label]
@@ -650,6 +652,11 @@ def test_awslogs_options(ran):
         lambda: logs_client.describe_log_streams(logGroupName="/made-for-it")["logStreams"], what="the stream"
     )
     assert [stream["logStreamName"] for stream in streams] == [f"options/main/{ran['create'].id}"]
+    stream = ran["no_prefix"].stopped()["containers"][0]["runtimeId"]
+    alone = wait_for(
+        lambda: logs_client.get_log_events(logGroupName=GROUP, logStreamName=stream, startFromHead=True)["events"], what="the stream"
+    )
+    assert alone[0]["message"] == "alone", "without a prefix the stream has the container's id"
     task = ran["missing"].stopped()
     assert task["stopCode"] == "TaskFailedToStart"
     assert "failed to create Cloudwatch log stream" in task["containers"][0]["reason"]

@@ -10,20 +10,25 @@ import struct
 import pytest
 from task_cases import all_ran, linux, ran, runs, scratch_directory, shell  # noqa: F401 - fixtures
 
-PROGRAMS = scratch_directory()
+PROGRAMS = scratch_directory("protections")
 # Nearly every capability: what denies a call then is the filter alone.
 ALMOST_ALL = {"add": ["ALL"], "drop": ["SYS_ADMIN", "SYSLOG", "SYS_BOOT", "SYS_MODULE", "SYS_RAWIO"]}
 EPERM = 1
+CONTENT = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def scratch():
+    PROGRAMS.mkdir()
+    for name, content in CONTENT.items():
+        (PROGRAMS / name).write_bytes(content)
+        (PROGRAMS / name).chmod(0o755)
     yield
     shutil.rmtree(PROGRAMS)
 
 
 def system_call(name, number, *arguments):
-    """Writes a program of a few instructions (x86-64) that makes one system call and exits with its errno."""
+    """A program of a few instructions (x86-64) that makes one system call and exits with its errno."""
     code = b""
     for register, value in zip((b"\x48\xbf", b"\x48\xbe", b"\x48\xba"), arguments):
         code += register + struct.pack("<q", value)
@@ -32,9 +37,7 @@ def system_call(name, number, *arguments):
     base = 0x400000
     header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + 120, 64, 0, 0, 64, 56, 1, 0, 0, 0)
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, 120 + len(code), 120 + len(code), 0x1000)
-    path = PROGRAMS / name
-    path.write_bytes(header + segment + code)
-    path.chmod(0o755)
+    CONTENT[name] = header + segment + code
     return name
 
 
