@@ -6,9 +6,8 @@ use base::{Arn, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The values that a log group's retention may have, in days. Source: PutRetentionPolicy.
-pub const RETENTION_DAYS: [i32; 22] = [
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
-];
+pub const RETENTION_DAYS: [i32; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 word_enum! {
     /// What a log group can do and costs. All are stored alike here.

@@ -68,6 +68,7 @@ mod tests {
             <ResponseMetadata>
             <RequestId>611830d3-641a-48f9-8a69-0dcc25d1f4b0</RequestId>
             </ResponseMetadata>
-            </GetCallerIdentityResponse>"#]].assert_eq(&answer.replace("><", ">\n<"));
+            </GetCallerIdentityResponse>"#]]
+        .assert_eq(&answer.replace("><", ">\n<"));
     }
 }
