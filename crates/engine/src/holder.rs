@@ -92,6 +92,7 @@ fn hold(directory: &Path, engine_cgroup: &Cgroup) -> Result<i32, String> {
 /// Leaves the host behind: file system, user, capabilities.
 fn become_holder(directory: &Path) -> Result<(), String> {
     let words = |what: &'static str| move |error: nix::Error| format!("{what}: {error}");
+    shim::conceal();
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(words("mount"))?;
     let options = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;

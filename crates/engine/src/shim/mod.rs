@@ -2,6 +2,7 @@
 //! libcontainer, is the parent of its first process, logs its output, and puts its exit code on disk. It outlives the agent.
 #![allow(unsafe_code)]
 
+mod conceal;
 mod confine;
 mod create;
 mod exec;
@@ -13,6 +14,8 @@ pub(crate) mod protocol;
 mod report;
 mod serve;
 pub(crate) mod socket;
+
+pub(crate) use conceal::conceal;
 
 use std::ffi::OsString;
 use std::io::Write;

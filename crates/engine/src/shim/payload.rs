@@ -18,6 +18,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use oci_spec::runtime::Spec;
 
+use super::conceal::conceal;
 use super::confine::Confinement;
 use super::loopback;
 use super::report::{self, Kind};
@@ -55,6 +56,7 @@ impl Executor for Payload {
     /// libcontainer's last step before the container waits for its start: the user is set, all capabilities are still there.
     fn setup_envs(&self, environment: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         set_environment(environment);
+        conceal();
         if self.new_network {
             let failed = |error| ExecutorSetEnvsError::Other(format!("the loopback interface: {error}"));
             loopback::bring_up().map_err(failed)?;
