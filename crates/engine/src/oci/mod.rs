@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use self::user::ResolvedUser;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Hierarchy};
 use crate::specification::{
     ContainerSpec, IpcNamespace, NetworkNamespace, Propagation, SharedNamespace, Ulimit,
 };
@@ -38,6 +38,9 @@ const MASKED_PATHS: [&str; 12] = [
 /// What it may read only.
 const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// Where a container finds its cgroup.
+const CGROUP_PATH: &str = "/sys/fs/cgroup";
+
 /// What was found out about a container on the way to its configuration.
 pub(crate) struct Resolved<'a> {
     pub(crate) spec: &'a ContainerSpec,
@@ -47,6 +50,19 @@ pub(crate) struct Resolved<'a> {
     pub(crate) cgroup: &'a Cgroup,
     /// The shim's memory file system, with the mounted root and the files to mount.
     pub(crate) directory: &'a Path,
+}
+
+/// Beside the usual ones, on cgroup v1 the memory file system that holds the controllers' mounts: it is made writable,
+/// since the mount points have to be made in it.
+fn readonly_paths(resolved: &Resolved<'_>) -> Vec<&'static str> {
+    let mut paths = READONLY_PATHS.to_vec();
+    let theirs = Path::new(CGROUP_PATH);
+    let own = resolved.spec.mounts.iter().any(|mount| mount.destination == theirs)
+        || resolved.spec.tmpfs.iter().any(|tmpfs| Path::new(&tmpfs.path) == theirs);
+    if matches!(resolved.cgroup.hierarchy(), Hierarchy::V1(_)) && !own {
+        paths.push(CGROUP_PATH);
+    }
+    paths
 }
 
 /// The configuration. Errors are about values that cannot be honoured.
@@ -74,7 +90,7 @@ pub(crate) fn configuration(resolved: &Resolved<'_>) -> Result<Value, String> {
     let (linux_fields, process_fields) = (object(&mut linux), object(&mut process));
     if !spec.privileged {
         linux_fields.insert("maskedPaths".to_owned(), json!(MASKED_PATHS));
-        linux_fields.insert("readonlyPaths".to_owned(), json!(READONLY_PATHS));
+        linux_fields.insert("readonlyPaths".to_owned(), json!(readonly_paths(resolved)));
     }
     // No capabilities and no seccomp here: shim/confine.rs does both, as libcontainer's last step.
     if spec.no_new_privileges {
