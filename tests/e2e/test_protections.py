@@ -161,6 +161,15 @@ def test_the_host_s_processes_are_out_of_sight(ran):
     assert not any(ran.id in line for line in rest), "its cgroup looks like the root of all"
 
 
+@runs(shell("tr '\\0' ' ' < /proc/1/cmdline; cat /proc/1/comm; cat /proc/[0-9]*/cmdline; echo", **linux(initProcessEnabled=True)), label="init")
+@runs(shell("tr '\\0' ' ' < /proc/1/cmdline; cat /proc/1/comm; cat /proc/[0-9]*/cmdline; echo"), label="shared", pidMode="task")
+def test_our_own_processes_show_nothing_of_the_host(ran):
+    for label in ran:
+        lines = ran[label].lines()
+        assert lines[0].split() == ["init", "init"] or lines[0].strip() == "init", lines
+        assert not any("/var/lib" in line or "roadstead" in line or "shim" in line for line in lines), lines
+
+
 @runs(shell("trap 'exit 0' TERM; while :; do sleep 0.2; done"))
 def test_a_fork_bomb_has_a_limit(ran):
     assert int(ran.cgroup("pids/pids.max", "pids.max", of="task")) == 4096

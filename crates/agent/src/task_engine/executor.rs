@@ -327,7 +327,8 @@ impl Executor {
         // The engine may hold something under this id from here on: a restarted agent must know.
         self.save(Durability::Process);
         if operation == Operation::Starting {
-            self.occupy(index, operation, steps::restart(shared, making, id));
+            let log = self.volatile.get_mut(index).and_then(|volatile| volatile.log.take());
+            self.occupy(index, operation, steps::restart(shared, making, id, log));
         } else {
             self.occupy(index, operation, steps::create(shared, making));
         }
@@ -523,6 +524,12 @@ impl Executor {
                 }
                 if let Some(volatile) = self.volatile.get_mut(index) {
                     volatile.health = Health::default();
+                }
+                // A container that was started again: the shipping of its last life has come to its end.
+                if self.volatile.get(index).is_some_and(|volatile| volatile.log.is_none())
+                    && let Some(log) = self.configured_log(index)
+                {
+                    self.ship(index, log);
                 }
                 self.watch_container(index);
             }

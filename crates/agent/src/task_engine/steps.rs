@@ -59,6 +59,9 @@ pub struct Made {
     pub log: Option<ContainerLog>,
 }
 
+/// How long a container that is started again waits for the delivery of its last life's lines; the next shipping delivers the rest.
+const RESTART_DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
 /// Makes what the containers share.
 pub async fn prepare(shared: Arc<Shared>, plan: Arc<TaskPlan>) -> Step {
     Step::Prepared(
@@ -203,10 +206,21 @@ async fn try_start(shared: &Shared, id: &ContainerId) -> Result<Started, String>
 }
 
 /// Starts a container again that has ended. What it wrote outside of volumes is gone: the engine makes it anew from its image.
-pub async fn restart(shared: Arc<Shared>, making: Making, id: ContainerId) -> Step {
+///
+/// `log` is the shipping of the last life: it goes on where that one ended, so there may be only one at a time.
+pub async fn restart(
+    shared: Arc<Shared>,
+    making: Making,
+    id: ContainerId,
+    log: Option<log_driver::Handle>,
+) -> Step {
     let index = making.index;
     if let Err(error) = shared.engine.delete(&id).await {
         return Step::Started(index, Err(format!("CannotStartContainerError: {}", words(&error))));
+    }
+    if let Some(log) = log {
+        log.drained(RESTART_DRAIN_LIMIT).await;
+        log.stop();
     }
     match try_create(&shared, &making).await {
         Ok(_) => Step::Started(index, try_start(&shared, &id).await),
