@@ -183,9 +183,10 @@ impl<'a> Work<'a> {
         let mut input = json!({"taskDefinition": self.family, "count": count, "launchType": "EC2"});
         if self.network_mode == "awsvpc" {
             let answer = caller.ec2("DescribeSubnets")?;
-            let subnet = answer.split("<subnetId>").nth(1).and_then(|rest| rest.split('<').next());
-            let subnet = subnet.ok_or("there is no subnet")?;
-            input["networkConfiguration"] = json!({"awsvpcConfiguration": {"subnets": [subnet]}});
+            // All of them: a task goes to a subnet in the zone of its container instance.
+            let subnets: Vec<&str> =
+                answer.split("<subnetId>").skip(1).filter_map(|rest| rest.split('<').next()).collect();
+            input["networkConfiguration"] = json!({"awsvpcConfiguration": {"subnets": subnets}});
         }
         Ok(input)
     }
