@@ -1,5 +1,6 @@
 """kill -9 at random moments: nothing acked is lost, nothing is doubled, containers run on."""
 
+import itertools
 import random
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 from conftest import busybox_archive, wait_for
 
 CALLS = 200
+KILLS = 5
 SEED = 20261122
 
 
@@ -75,7 +77,10 @@ def test_f01_kill_9_during_200_calls(fresh, seed):
     killer.start()
     tasks = {}  # arn -> "run" or "stop", as acked
     try:
-        for number in range(CALLS):
+        for number in itertools.count():
+            # On a fast machine the calls are over before the kills are: then there are more calls.
+            if number >= CALLS and (killer.kills >= KILLS or killer.error):
+                break
             running = [arn for arn, wish in tasks.items() if wish == "run"]
             if running and (len(running) > 20 or rng.random() < 0.4):
                 arn = rng.choice(running)
@@ -93,7 +98,7 @@ def test_f01_kill_9_during_200_calls(fresh, seed):
         killer.done.set()
         killer.join()
     assert killer.error is None, killer.error
-    assert killer.kills >= 5
+    assert killer.kills >= KILLS
 
     wanted = {arn for arn, wish in tasks.items() if wish == "run"}
 
