@@ -139,7 +139,10 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), NetworkError> {
 
 /// Whole or not at all: written beside, then renamed.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), NetworkError> {
-    let beside = path.with_extension("new");
+    // Added, not put in place of an extension: names of namespaces have dots in them, and would meet in one file.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
     std::fs::write(&beside, bytes)
         .and_then(|()| std::fs::rename(&beside, path))
         .map_err(|source| NetworkError::file("cannot write", path, source))
@@ -171,4 +174,35 @@ fn read_all<T: DeserializeOwned>(directory: &Path) -> Result<Vec<T>, NetworkErro
         records.push(record);
     }
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_written_at_once_do_not_meet() {
+        let directory = std::env::temp_dir().join(format!("roadstead-records-{}", std::process::id()));
+        let records = Records::open(&directory).unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let records = &records;
+                scope.spawn(move || {
+                    let record = AttachmentRecord {
+                        id: format!("task-{number}"),
+                        stage: Stage::Making,
+                        attachment: None,
+                        namespace: format!("rsabcdef.{number}"),
+                    };
+                    for _ in 0..200 {
+                        records.write_attachment(&record).unwrap();
+                    }
+                });
+            }
+        });
+        let read = records.read_attachments().unwrap();
+        records.remove_all().unwrap();
+        assert_eq!(read.len(), 8);
+        assert!(read.iter().all(|record| record.namespace.ends_with(&record.id["task-".len()..])));
+    }
 }
