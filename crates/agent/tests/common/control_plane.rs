@@ -118,6 +118,8 @@ impl ControlPlane {
 
     /// Sends a payload and waits until it is acknowledged.
     pub async fn order(&self, tasks: Vec<Value>) {
+        // The telemetry session may come first: orders need the other one.
+        self.handshakes(1).await;
         let id = self.payload(tasks);
         self.acs("AckRequest", |message| message["messageId"] == id.as_str()).await;
     }
