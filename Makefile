@@ -3,7 +3,7 @@
 
 build:
 	@scripts/packages.sh build
-	cargo build --release -p server
+	cargo build --release -p server -p insurance
 
 demo: build
 	@scripts/packages.sh demo

@@ -123,6 +123,16 @@ class Roadstead:
             config=botocore.config.Config(retries={"max_attempts": 1}, connect_timeout=5, read_timeout=30),
         )
 
+    def let_in(self, port=80, region="us-east-1"):
+        """Lets everyone reach a TCP port of the tasks in the default security group, this machine included."""
+        ec2 = self.client("ec2", region)
+        (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["default"]}])["SecurityGroups"]
+        everyone = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+        try:
+            ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[everyone])
+        except ec2.exceptions.ClientError as error:
+            assert error.response["Error"]["Code"] == "InvalidPermission.Duplicate", error
+
     def load(self, archive, tag=None):
         extra = ["--tag", tag] if tag else []
         return self.cli("image", "load", archive, *extra).stdout
@@ -160,7 +170,9 @@ def machine_state():
     tables = [line for line in lines("nft", "list", "tables") if "roadstead" in line]
     cgroups = [str(path) for path in pathlib.Path("/sys/fs/cgroup").glob("**/roadstead-*") if INSTANCE.fullmatch(path.name)]
     processes = [line for line in lines("ps", "-eo", "pid,args") if re.search(r"internal-shim .*/var/lib/roadstead-|roadstead up", line)]
-    return {"mounts": mounts, "links": links, "tables": tables, "cgroups": cgroups, "processes": processes}
+    backing = pathlib.Path("/sys/block").glob("loop*/loop/backing_file")
+    loops = [f"{path.parent.parent.name} {text}" for path in backing if "roadstead" in (text := path.read_text().strip())]
+    return {"mounts": mounts, "links": links, "tables": tables, "cgroups": cgroups, "processes": processes, "loops": loops}
 
 
 def left_behind(before):

@@ -1,6 +1,7 @@
-"""`make demo` as far as its log lines, and that Ctrl-C leaves nothing behind."""
+"""`make demo`: examples/insurance from start to an update under load, and that Ctrl-C leaves nothing behind."""
 
 import os
+import re
 import signal
 import subprocess
 
@@ -12,22 +13,27 @@ def test_the_demo_runs_and_leaves_nothing_behind():
     environment = {
         **os.environ,
         "ROADSTEAD": str(BINARY),
+        "DEMO_PROGRAMS": str(BINARY.parent),
         "DEMO_ONCE": "1",
         "DEMO_LISTEN": f"127.0.0.1:{free_port()}",
     }
     done = subprocess.run(
-        [ROOT / "scripts/demo.sh"], env=environment, capture_output=True, text=True, timeout=180, cwd="/"
+        [ROOT / "scripts/demo.sh"], env=environment, capture_output=True, text=True, timeout=400, cwd="/"
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "hello: from a container that Roadstead runs" in done.stdout
-    assert "this line comes from examples/hello/task-definition.json" in done.stdout
-    assert "hello from Roadstead" in done.stdout, "the task answers on its own address"
+    assert re.search(r"^URL: http://\S+/$", done.stdout, re.M), done.stdout
+    assert "<h1>Insurance</h1>" in done.stdout, "the frontend's page"
+    assert '"version":"1"' in done.stdout and '"version":"2"' in done.stdout, "the backend's health, before and after"
+    assert "The deployment is COMPLETED" in done.stdout
+    sent, failed = map(int, re.search(r"Meanwhile: (\d+) requests, (\d+) failed", done.stdout).groups())
+    assert sent > 100 and failed == 0, done.stdout
+    assert '"premium_cents":43800' in done.stdout, "the sidecar's log"
     assert left_behind(before) == {}
 
 
 def test_ctrl_c_stops_everything(tmp_path):
     before = machine_state()
-    environment = {**os.environ, "ROADSTEAD": str(BINARY), "DEMO_LISTEN": f"127.0.0.1:{free_port()}"}
+    environment = {**os.environ, "ROADSTEAD": str(BINARY), "DEMO_PROGRAMS": str(BINARY.parent), "DEMO_LISTEN": f"127.0.0.1:{free_port()}"}
     demo = subprocess.Popen(
         [ROOT / "scripts/demo.sh"],
         env=environment,

@@ -47,6 +47,7 @@ def run(roadstead, prefix, *containers, run=None, **task):
     if task["networkMode"] == "awsvpc":
         subnets = [subnet["SubnetId"] for subnet in roadstead.client("ec2").describe_subnets()["Subnets"]]
         request["networkConfiguration"] = {"awsvpcConfiguration": {"subnets": subnets}}
+        roadstead.let_in(80)
     ecs.register_task_definition(family=prefix, containerDefinitions=definitions, **task)
     answer = ecs.run_task(taskDefinition=prefix, **request)
     assert not answer["failures"], answer["failures"]

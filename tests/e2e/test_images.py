@@ -140,6 +140,7 @@ def children(pid):
 
 def nginx_serves(roadstead, image):
     """Runs nginx on an address of its own, reads pages, and looks at what its layers carried."""
+    roadstead.let_in(80)
     web = run_one(roadstead, "web", container(image), networkMode="awsvpc")
     looks = "stat -c %a /srv/www /usr/bin/passwd; ls /etc/nginx/sites-enabled; stat -c %U /srv/www; echo -- end"
     files = run_one(roadstead, "files", container(image, entryPoint=["sh", "-c", looks]))

@@ -124,7 +124,7 @@ def test_health_check(ran):
 
 
 @runs(
-    shell("echo life; sleep 61; exit 1", restartPolicy={"enabled": True, "restartAttemptPeriod": 60}),
+    shell("echo life >> /root/lives; cat /root/lives; sleep 61; exit 1", restartPolicy={"enabled": True, "restartAttemptPeriod": 60}),
     label="late",
 )
 @runs(shell("exit 1", restartPolicy={"enabled": True, "restartAttemptPeriod": 60}), label="early")
@@ -135,10 +135,10 @@ def test_health_check(ran):
 def test_restart_policy(ran):
     assert ran["early"].exit_code() == 1, "it had not run for the attempt period"
     first = ran["late"].running()["containers"][0]
-    lines = ran["late"].lines(count=3)
+    lines = ran["late"].lines(count=4)
     task = ran["late"].describe()
     assert task["lastStatus"] == "RUNNING" and task["containers"][0]["runtimeId"] == first["runtimeId"]
-    assert lines == ["life", "-- end", "life"], "in place, into the same log stream"
+    assert lines == ["life", "-- end", "life", "life"], "in place, its files kept, into the same log stream"
     assert ran["late"].roadstead.live_containers().get(ran["late"].id)
     assert ran["ignored"].exit_code() == 9
 

@@ -620,6 +620,44 @@ def logs(driver="awslogs", **options):
     return {"logConfiguration": {"logDriver": driver, "options": {name: value for name, value in options.items() if value}}}
 
 
+FARGATE = {"networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512"}
+# Allocating writes nothing, so that a task's whole storage can be filled at once.
+FILL = "fallocate -l 12G /fill && echo first; fallocate -l 12G /scratch/fill 2>&1 || echo second; df -k / | tail -1 | awk '{print $2}'"
+
+
+@runs(
+    shell(f"{FILL}; rm -f /fill; fallocate -l 12G /scratch/again && echo third", mountPoints=[{"sourceVolume": "scratch", "containerPath": "/scratch"}]),
+    run={"launchType": "FARGATE"},
+    label="default",
+    volumes=[{"name": "scratch"}],
+    **FARGATE,
+)
+@runs(
+    shell(f"{FILL}; touch /scratch/filled; {SLEEP}", mountPoints=[{"sourceVolume": "scratch", "containerPath": "/scratch"}]),
+    shell(
+        "until [ -e /scratch/filled ]; do sleep 0.1; done; fallocate -l 12G /other 2>&1 || echo none left",
+        name="other",
+        essential=False,
+        mountPoints=[{"sourceVolume": "scratch", "containerPath": "/scratch"}],
+    ),
+    run={"launchType": "FARGATE"},
+    label="asked_for",
+    volumes=[{"name": "scratch"}],
+    ephemeralStorage={"sizeInGiB": 30},
+    **FARGATE,
+)
+def test_ephemeral_storage(ran):
+    lines = ran["default"].lines()
+    assert lines[0] == "first" and "No space left on device" in lines[1] and lines[2] == "second", lines
+    assert 19 << 20 <= int(lines[3]) <= 20 << 20, "20 GiB, less the file system's own tables"
+    assert lines[4] == "third", "what is deleted can be had again"
+    assert ran["default"].describe()["ephemeralStorage"] == {"sizeInGiB": 20}
+    lines = ran["asked_for"].lines(count=2)
+    assert lines[0] == "first" and 29 << 20 <= int(lines[1]) <= 30 << 20, lines
+    other = ran["asked_for"].lines("other")
+    assert "No space left on device" in other[0] and other[1] == "none left", "the containers of a task share it"
+
+
 TRACE = "echo '[1] first'; echo '  at a'; echo '  at b'; echo '[2] second'; sleep 0.2"
 DATES = "echo '2026-11-22 10:00:01 first'; echo more; echo '2026-11-22 10:00:02 second'; sleep 0.2"
 

@@ -116,6 +116,7 @@ def test_regions_are_apart(roadstead):
                 {"name": "web", "image": "busybox:latest", "command": ["sh", "-c", f"echo {region} > /tmp/index.html; exec httpd -f -h /tmp"]}
             ],
         )
+        roadstead.let_in(80, region)
         cluster = "only-here" if region == "us-east-1" else "only-there"
         (task,) = ecs.run_task(
             cluster=cluster,

@@ -12,6 +12,7 @@ mod codegen_rust;
 mod codegen_take;
 mod licences;
 mod scaffold;
+mod sim;
 mod tidy;
 
 const USAGE: &str = "\
@@ -22,6 +23,8 @@ cargo xtask <command>
   new-operation SERVICE NAME     list an operation, regenerate, and write its file
   new-service NAME               lay out the crate of an AWS service
   bench NAME [--pairs N]         measure against a peer; without a name: which ones there are
+  sim [--seeds N] [--seed S] [--minutes M | --hours H] [--scenarios] [--bless] [--release]
+                                 random worlds from seeds, or the scenarios of tests/scenarios
   ci                             what the continuous integration runs: tidy, codegen --check, clippy, tests
 ";
 
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         ["new-operation", aws_service, name] => scaffold::new_operation(&root(), aws_service, name),
         ["new-service", name] => scaffold::new_service(&root(), name),
         ["bench", rest @ ..] => bench::run(rest),
+        ["sim", rest @ ..] => sim::run(&root(), rest),
         ["ci"] => tidy::ci(&root()),
         _ => Err(USAGE.to_owned()),
     };

@@ -20,12 +20,19 @@ const FLOORS: &[(&str, u8)] = &[
     ("store", 4),
     ("image", 4),
     ("network", 4),
+    ("balancer", 4),
+    ("service-connect", 5),
     ("log-driver", 4),
     ("ecs", 5),
     ("ec2", 5),
     ("logs", 5),
     ("sts", 5),
+    ("elasticloadbalancing", 5),
+    ("servicediscovery", 5),
+    ("acm", 5),
     ("engine", 5),
+    ("dns", 5),
+    ("route53", 6),
     ("control", 6),
     ("agent", 6),
     ("server", 7),
@@ -161,17 +168,16 @@ fn check_operations(root: &Path, problems: &mut Vec<String>) -> Result<(), Strin
     Ok(())
 }
 
-/// Decisions are numbered without a gap or a double.
+/// No number of a decision is used twice. Numbers are given out before pages are written, so there may be gaps.
 fn check_decisions(root: &Path, problems: &mut Vec<String>) -> Result<(), String> {
     let mut numbers: Vec<u32> = read_dir(&root.join("decisions"))?
         .iter()
         .filter_map(|path| path.file_name()?.to_str()?.get(..4)?.parse().ok())
         .collect();
     numbers.sort_unstable();
-    for (index, number) in numbers.iter().enumerate() {
-        if *number as usize != index + 1 {
-            problems.push(format!("decisions/: number {:04} is missing or used twice", index + 1));
-            break;
+    for pair in numbers.windows(2) {
+        if pair[0] == pair[1] {
+            problems.push(format!("decisions/: number {:04} is used twice", pair[0]));
         }
     }
     Ok(())

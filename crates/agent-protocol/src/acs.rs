@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::frame::{self, FrameError};
+use crate::network_policy::{NETWORK_POLICY, NetworkPolicyMessage};
 use crate::payload::{
     Attachment, DesiredStatus, NetworkInterface, PayloadMessage, RoleCredentials, RoleType,
 };
+use crate::service_connect::{SERVICE_CONNECT, ServiceConnectMessage};
 
 /// What the control plane sends.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +33,10 @@ pub enum ServerMessage {
     StageUpdate(UpdateMessage),
     /// A fetched update should be carried out.
     PerformUpdate(UpdateMessage),
+    /// What is enforced on the node's networks has changed; ours alone.
+    NetworkPolicy(Box<NetworkPolicyMessage>),
+    /// Where services are that tasks call through Service Connect.
+    ServiceConnect(Box<ServiceConnectMessage>),
     /// The connection is about to be closed, or an error (`ErrorMessage` and the exceptions); to be logged only.
     Notice {
         /// `CloseMessage`, `ErrorMessage`, `InactiveInstanceException` …
@@ -62,6 +68,7 @@ impl ServerMessage {
             "HeartbeatMessage" => Self::Heartbeat(frame::body(&kind, message)?),
             "PayloadMessage" => Self::Payload(frame::body(&kind, message)?),
             "IAMRoleCredentialsMessage" => Self::RoleCredentials(frame::body(&kind, message)?),
+            SERVICE_CONNECT => Self::ServiceConnect(frame::body(&kind, message)?),
             "TaskManifestMessage" => Self::TaskManifest(frame::body(&kind, message)?),
             "TaskStopVerificationAck" => Self::TaskStopVerificationAck(frame::body(&kind, message)?),
             "AttachTaskNetworkInterfacesMessage" => {
@@ -73,6 +80,7 @@ impl ServerMessage {
             "ConfirmAttachmentMessage" => Self::ConfirmAttachment(frame::body(&kind, message)?),
             "StageUpdateMessage" => Self::StageUpdate(frame::body(&kind, message)?),
             "PerformUpdateMessage" => Self::PerformUpdate(frame::body(&kind, message)?),
+            NETWORK_POLICY => Self::NetworkPolicy(frame::body(&kind, message)?),
             notice if NOTICES.contains(&notice) => {
                 let message = message.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
                 Self::Notice { kind, message }
@@ -87,6 +95,7 @@ impl ServerMessage {
             Self::Heartbeat(message) => frame::seal("HeartbeatMessage", message),
             Self::Payload(message) => frame::seal("PayloadMessage", message),
             Self::RoleCredentials(message) => frame::seal("IAMRoleCredentialsMessage", message),
+            Self::ServiceConnect(message) => frame::seal(SERVICE_CONNECT, message),
             Self::TaskManifest(message) => frame::seal("TaskManifestMessage", message),
             Self::TaskStopVerificationAck(message) => frame::seal("TaskStopVerificationAck", message),
             Self::AttachTaskNetworkInterfaces(message) => {
@@ -98,6 +107,7 @@ impl ServerMessage {
             Self::ConfirmAttachment(message) => frame::seal("ConfirmAttachmentMessage", message),
             Self::StageUpdate(message) => frame::seal("StageUpdateMessage", message),
             Self::PerformUpdate(message) => frame::seal("PerformUpdateMessage", message),
+            Self::NetworkPolicy(message) => frame::seal(NETWORK_POLICY, message),
             Self::Notice { kind, message } => frame::seal(kind, &Notice { message }),
             Self::Unknown(kind) => frame::seal(kind, &Value::Object(serde_json::Map::new())),
         }

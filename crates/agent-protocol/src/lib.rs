@@ -11,8 +11,10 @@
 pub mod acs;
 pub mod docker;
 mod frame;
+pub mod network_policy;
 pub mod payload;
 pub mod query;
+pub mod service_connect;
 pub mod tcs;
 mod word;
 

@@ -159,6 +159,10 @@ pub struct TaskExtension {
     /// The launch type as the API shows it: `FARGATE` besides those of the stock agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
+    /// In an order to stop: milliseconds since the epoch at which nothing of the task may run any more, whatever its
+    /// containers' stop timeouts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_by: Option<i64>,
     /// Ephemeral storage of a Fargate task in GiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage_gib: Option<i64>,
@@ -168,6 +172,23 @@ pub struct TaskExtension {
     /// That VPC's networks: what a node needs to set it up before the first of its interfaces is attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vpc: Option<VpcExtension>,
+    /// Names and ports that the task calls through Service Connect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub service_connect: Vec<ServiceConnectExtension>,
+}
+
+/// A name and port that a task calls through Service Connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceConnectExtension {
+    /// The service's id in AWS Cloud Map.
+    pub service: String,
+    /// The name, as in /etc/hosts.
+    pub host_name: String,
+    /// The address that it has there, of 127.255.0.0/16.
+    pub address: String,
+    /// Port.
+    pub port: u16,
 }
 
 /// A VPC as a node needs to know it.
@@ -178,6 +199,9 @@ pub struct VpcExtension {
     pub id: String,
     /// Such as `172.31.0.0/16`.
     pub cidr: String,
+    /// Such as `fd00:db8::/56`, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6_cidr: Option<String>,
     /// Its subnets: id and addresses.
     pub subnets: Vec<SubnetExtension>,
 }
@@ -190,6 +214,9 @@ pub struct SubnetExtension {
     pub id: String,
     /// Such as `172.31.0.0/20`.
     pub cidr: String,
+    /// Such as `fd00:db8::/64`, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6_cidr: Option<String>,
 }
 
 /// Keys of a role, for one task. `Debug` shows no secret.

@@ -22,6 +22,7 @@ use crate::seams::{ContainerEngine, ImageSource, TaskNetworking};
 use crate::session::acs::{AcsSession, SessionEnd};
 use crate::session::tcs::TcsSession;
 use crate::state::{StateDirectory, StateError};
+use crate::task_engine::bridge::PromisedPorts;
 use crate::task_engine::volumes::Volumes;
 use crate::task_engine::{Shared, TaskEngine};
 use crate::telemetry::Telemetry;
@@ -101,11 +102,13 @@ impl Agent {
             ),
             logs: Logs::new(&config.data_dir, client.clone()).map_err(AgentError::Logs)?,
             volumes: Volumes::new(&config.data_dir),
+            promised_ports: PromisedPorts::default(),
             engine,
             network,
             state,
             client,
             submissions: Semaphore::new(SUBMISSIONS_AT_ONCE),
+            service_connect: service_connect::Proxy::default(),
             health_changed: Notify::new(),
             config,
         });

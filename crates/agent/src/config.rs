@@ -1,6 +1,6 @@
 //! [`AgentConfig`]: what an agent is told about its node.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub struct AgentConfig {
     pub credentials: Arc<SigningKey>,
     /// Cluster to join (`ECS_CLUSTER`).
     pub cluster: String,
+    /// Whether the cluster is made where it is missing; `default` always is.
+    pub create_cluster: bool,
     /// Directory for state, volumes and log spools; made if missing (`ECS_DATADIR`).
     pub data_dir: PathBuf,
     /// CPU units to offer; absent: 1,024 for each CPU.
@@ -34,6 +36,8 @@ pub struct AgentConfig {
     pub reserved_ports_udp: Vec<u16>,
     /// Custom attributes (`ECS_INSTANCE_ATTRIBUTES`).
     pub attributes: Vec<(String, String)>,
+    /// The Auto Scaling group that it says it belongs to, by name or ARN.
+    pub auto_scaling_group: Option<String>,
     /// Whether this machine is Fargate capacity too.
     pub fargate_capacity: bool,
     /// The zone it says it is in.
@@ -54,6 +58,8 @@ pub struct AgentConfig {
     pub image_cleanup_interval: Duration,
     /// Where tasks' metadata and credentials are served; absent: on the network's own address for it. Tests set it.
     pub metadata_listen: Option<SocketAddr>,
+    /// Where this machine's resolver answers; absent: tasks ask whom the host asks.
+    pub resolver: Option<SocketAddrV4>,
     /// How often usage is sampled. Metrics go out every 20 seconds.
     pub stats_interval: Duration,
     /// The time.
@@ -79,6 +85,7 @@ impl AgentConfig {
             region,
             credentials,
             cluster: "default".to_owned(),
+            create_cluster: false,
             data_dir,
             cpu_units: None,
             memory_mib: None,
@@ -86,6 +93,7 @@ impl AgentConfig {
             reserved_ports: vec![22, 2375, 2376, 51678, 51679],
             reserved_ports_udp: Vec::new(),
             attributes: Vec::new(),
+            auto_scaling_group: None,
             fargate_capacity: false,
             over_commit_percent: 100,
             stop_timeout_default: Duration::from_secs(30),
@@ -95,6 +103,7 @@ impl AgentConfig {
             image_pull_timeout: Duration::from_hours(2),
             image_cleanup_interval: Duration::from_mins(30),
             metadata_listen: None,
+            resolver: None,
             stats_interval: Duration::from_secs(5),
             clock,
             ids,

@@ -16,6 +16,7 @@ mod files;
 mod images;
 mod logs;
 mod metadata;
+mod network_policy;
 mod registration;
 mod registry_credentials;
 mod reporting;

@@ -36,6 +36,7 @@ const CAPABILITIES: &[&str] = &[
     "ecs.capability.execution-role-awslogs",
     "ecs.capability.full-sync",
     "ecs.capability.increased-task-cpu-limit",
+    "ecs.capability.network.container-port-range",
     "ecs.capability.pid-ipc-namespace-sharing",
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.task-eni",
@@ -43,6 +44,8 @@ const CAPABILITIES: &[&str] = &[
 ];
 /// Set on a node that is Fargate capacity too.
 pub const FARGATE_CAPACITY: &str = "roadstead.fargate-capacity";
+/// The Auto Scaling group that the node belongs to.
+pub const AUTO_SCALING_GROUP: &str = "roadstead.auto-scaling-group";
 /// How far CPU and memory may be promised beyond what is there, in percent.
 pub const OVER_COMMIT_PERCENT: &str = "roadstead.over-commit-percent";
 /// Version that this agent tells of itself; the protocol is that of the stock agent's 1.x line.
@@ -98,8 +101,11 @@ pub async fn register(
                 tracing::info!(container_instance = arn, cluster = config.cluster, "joined the cluster");
                 return Ok(arn);
             }
-            Err(error) if error.code() == Some("ClusterNotFoundException") && config.cluster == "default" => {
-                create_default_cluster(client).await?;
+            Err(error)
+                if error.code() == Some("ClusterNotFoundException")
+                    && (config.create_cluster || config.cluster == "default") =>
+            {
+                create_cluster(client, &config.cluster).await?;
             }
             // A control plane that lost its state does not know us any more: join anew.
             Err(error)
@@ -120,9 +126,9 @@ pub async fn register(
     }
 }
 
-async fn create_default_cluster(client: &Client) -> Result<(), RegistrationError> {
+async fn create_cluster(client: &Client, name: &str) -> Result<(), RegistrationError> {
     let request =
-        CreateClusterRequest { cluster_name: Some("default".to_owned()), ..CreateClusterRequest::default() };
+        CreateClusterRequest { cluster_name: Some(name.to_owned()), ..CreateClusterRequest::default() };
     client.call::<CreateCluster>(&request).await.map(drop).map_err(RegistrationError::Refused)
 }
 
@@ -161,6 +167,9 @@ fn attributes(config: &AgentConfig, custom: bool) -> Vec<Attribute> {
         ("ecs.availability-zone", config.availability_zone.as_str()),
     ] {
         attributes.push(attribute(name, Some(value)));
+    }
+    if let Some(group) = &config.auto_scaling_group {
+        attributes.push(attribute(AUTO_SCALING_GROUP, Some(group)));
     }
     if config.fargate_capacity {
         attributes.push(attribute(FARGATE_CAPACITY, None));

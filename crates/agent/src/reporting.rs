@@ -7,9 +7,9 @@ use api::ecs::{AttachmentStateChange, ContainerStateChange, SubmitTaskStateChang
 use base::limits::REASON_CHARACTERS;
 use client::Backoff;
 
-use crate::task_engine::Shared;
 use crate::task_engine::plan::TaskPlan;
 use crate::task_engine::record::Report;
+use crate::task_engine::{Shared, bridge};
 
 /// Submissions under way at once. The stock agent's.
 pub const SUBMISSIONS_AT_ONCE: usize = 10;
@@ -26,7 +26,8 @@ pub async fn submit(shared: &Shared, plan: &TaskPlan, report: &Report) {
             exit_code: container.exit_code,
             reason: container.reason.as_deref().map(cut),
             image_digest: container.image_digest.clone(),
-            ..ContainerStateChange::default()
+            network_bindings: Some(container.published.iter().map(bridge::binding).collect())
+                .filter(|bindings: &Vec<_>| !bindings.is_empty()),
         })
         .collect();
     let request = SubmitTaskStateChangeRequest {

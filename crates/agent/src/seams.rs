@@ -1,6 +1,6 @@
 //! What the agent needs of the crates that act on the machine, as traits: tests put something else in their place.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
@@ -12,7 +12,10 @@ use engine::{
     Signal, Started, Stats, TaskGroup, TaskGroupHandle,
 };
 use image::{Image, ImageError, ImageStore, Platform, Progress, PullError, Reference, RegistryAuth};
-use network::{Attachment, Network, NetworkError, TaskNetwork, VpcNetwork};
+use network::{
+    Attachment, ContainerNetwork, HostPort, Network, NetworkError, PortWish, PublicAddress, PublishedPorts,
+    SecurityGroupChange, SecurityGroupPolicy, TaskNetwork, VpcNetwork,
+};
 
 /// A boxed future, so that the traits can be objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -21,6 +24,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[allow(missing_docs)]
 pub trait ContainerEngine: Send + Sync + 'static {
     fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Created, EngineError>>;
+    fn recreate(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Created, EngineError>>;
     fn start<'a>(&'a self, id: &'a ContainerId) -> BoxFuture<'a, Result<Started, EngineError>>;
     fn wait<'a>(&'a self, id: &'a ContainerId) -> BoxFuture<'a, Result<Exit, EngineError>>;
     fn stop<'a>(
@@ -50,6 +54,9 @@ pub trait ContainerEngine: Send + Sync + 'static {
 impl ContainerEngine for Engine {
     fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Created, EngineError>> {
         Box::pin(self.create(spec))
+    }
+    fn recreate(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Created, EngineError>> {
+        Box::pin(self.recreate(spec))
     }
     fn start<'a>(&'a self, id: &'a ContainerId) -> BoxFuture<'a, Result<Started, EngineError>> {
         Box::pin(self.start(id))
@@ -102,11 +109,29 @@ impl ContainerEngine for Engine {
 pub trait TaskNetworking: Send + Sync + 'static {
     fn ensure_vpc(&self, vpc: VpcNetwork) -> BoxFuture<'_, Result<(), NetworkError>>;
     fn attach(&self, attachment: Attachment) -> BoxFuture<'_, Result<TaskNetwork, NetworkError>>;
+    fn attach_container<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<ContainerNetwork, NetworkError>>;
+    fn publish(
+        &self,
+        id: &str,
+        wishes: &[PortWish],
+        avoid: &BTreeSet<HostPort>,
+    ) -> Result<Vec<PublishedPorts>, NetworkError>;
     fn detach<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), NetworkError>>;
     fn sweep<'a>(&'a self, keep: &'a HashSet<String>) -> BoxFuture<'a, Result<(), NetworkError>>;
     fn attachment_of(&self, address: IpAddr) -> Option<String>;
     fn metadata_address(&self) -> Ipv4Addr;
     fn serve_metadata(&self, endpoint: Option<SocketAddrV4>) -> Result<(), NetworkError>;
+    fn apply_security_groups(&self, policy: &SecurityGroupPolicy) -> Result<(), NetworkError>;
+    fn change_security_groups(&self, change: &SecurityGroupChange) -> Result<(), NetworkError>;
+    fn has_security_groups(&self, address: IpAddr) -> bool;
+    fn apply_public_addresses(
+        &self,
+        wanted: BTreeMap<Ipv4Addr, PublicAddress>,
+    ) -> BoxFuture<'_, Result<(), NetworkError>>;
+    fn change_public_addresses(
+        &self,
+        changes: BTreeMap<Ipv4Addr, Option<PublicAddress>>,
+    ) -> BoxFuture<'_, Result<(), NetworkError>>;
 }
 
 impl TaskNetworking for Network {
@@ -115,6 +140,17 @@ impl TaskNetworking for Network {
     }
     fn attach(&self, attachment: Attachment) -> BoxFuture<'_, Result<TaskNetwork, NetworkError>> {
         Box::pin(self.attach(attachment))
+    }
+    fn attach_container<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<ContainerNetwork, NetworkError>> {
+        Box::pin(self.attach_container(id))
+    }
+    fn publish(
+        &self,
+        id: &str,
+        wishes: &[PortWish],
+        avoid: &BTreeSet<HostPort>,
+    ) -> Result<Vec<PublishedPorts>, NetworkError> {
+        self.publish(id, wishes, avoid)
     }
     fn detach<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), NetworkError>> {
         Box::pin(self.detach(id))
@@ -133,6 +169,27 @@ impl TaskNetworking for Network {
     }
     fn serve_metadata(&self, endpoint: Option<SocketAddrV4>) -> Result<(), NetworkError> {
         self.serve_metadata(endpoint)
+    }
+    fn apply_security_groups(&self, policy: &SecurityGroupPolicy) -> Result<(), NetworkError> {
+        self.apply_security_groups(policy)
+    }
+    fn change_security_groups(&self, change: &SecurityGroupChange) -> Result<(), NetworkError> {
+        self.change_security_groups(change)
+    }
+    fn has_security_groups(&self, address: IpAddr) -> bool {
+        self.has_security_groups(address)
+    }
+    fn apply_public_addresses(
+        &self,
+        wanted: BTreeMap<Ipv4Addr, PublicAddress>,
+    ) -> BoxFuture<'_, Result<(), NetworkError>> {
+        Box::pin(self.apply_public_addresses(wanted))
+    }
+    fn change_public_addresses(
+        &self,
+        changes: BTreeMap<Ipv4Addr, Option<PublicAddress>>,
+    ) -> BoxFuture<'_, Result<(), NetworkError>> {
+        Box::pin(async move { self.change_public_addresses(&changes).await })
     }
 }
 

@@ -81,7 +81,7 @@ impl Telemetry {
                 // One that ends in between has no statistics any more; that is no error.
                 let Ok(stats) = shared.engine.stats(&id).await else { continue };
                 let network = match &view.plan.network {
-                    NetworkPlan::AwsVpc(_) => container.pid.and_then(network_counters),
+                    NetworkPlan::AwsVpc(_) | NetworkPlan::Bridge => container.pid.and_then(network_counters),
                     NetworkPlan::Host | NetworkPlan::None => None,
                 };
                 let sample = Sample { at: shared.config.clock.now(), stats, network, system_cpu_nanoseconds };

@@ -219,3 +219,96 @@ async fn a_task_of_the_hosts_network_asks_on_loopback() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(&task_arn(ONE)), "{answer}");
 }
+
+async fn put(world: &World, from: IpAddr, path: &str, body: &str) -> (u16, Value) {
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: 169.254.170.2\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    ask_with(world, from, &(head + body)).await
+}
+
+#[tokio::test]
+async fn a_task_protects_itself() {
+    let (world, [endpoint, other]) = world().await;
+    let uri = world
+        .machine
+        .spec("first")
+        .environment
+        .into_iter()
+        .find(|(key, _)| key == "ECS_AGENT_URI")
+        .unwrap()
+        .1;
+    assert_eq!(uri, format!("http://169.254.170.2/api/{endpoint}"));
+    let path = format!("/api/{endpoint}/task-protection/v1/state");
+    let arn = task_arn(ONE);
+    let protection = |enabled: bool, until: Value| json!({"protection": {"ExpirationDate": until, "ProtectionEnabled": enabled, "TaskArn": arn}});
+    assert_eq!(ask(&world, FIRST, &path).await, (200, protection(false, Value::Null)));
+    let set = put(&world, FIRST, &path, r#"{"ProtectionEnabled": true, "ExpiresInMinutes": 60}"#).await;
+    assert_eq!(set, (200, protection(true, json!("2026-11-22T12:00:00.000Z"))));
+    let call = world.control_plane.call("UpdateTaskProtection", |_| true).await;
+    assert_eq!(
+        call,
+        json!({"cluster": "default", "tasks": [arn], "protectionEnabled": true, "expiresInMinutes": 60})
+    );
+
+    // Refused here, and there.
+    let (status, told) = put(&world, FIRST, &path, r#"{"ExpiresInMinutes": 60}"#).await;
+    assert_eq!(
+        (status, &told["error"]["Code"], &told["error"]["Arn"]),
+        (400, &json!("InvalidParameterException"), &json!(arn))
+    );
+    let (status, told) = put(&world, FIRST, &path, &"x".repeat(100_000)).await;
+    assert_eq!(
+        (status, &told["error"]["Message"]),
+        (400, &json!("UpdateTaskProtection: failed to decode request"))
+    );
+    let (status, told) =
+        put(&world, FIRST, &path, r#"{"ProtectionEnabled": true, "ExpiresInMinutes": 2881}"#).await;
+    assert_eq!((status, &told["error"]["Message"]), (400, &json!("too long")));
+    // Another task's id, and a caller that is no task.
+    for (from, endpoint) in [(FIRST, &other), (SECOND, &endpoint), (STRANGER, &endpoint)] {
+        let path = format!("/api/{endpoint}/task-protection/v1/state");
+        for (status, told) in
+            [ask(&world, from, &path).await, put(&world, from, &path, r#"{"ProtectionEnabled": true}"#).await]
+        {
+            assert_eq!((status, &told["error"]["Code"]), (404, &json!("ResourceNotFoundException")));
+        }
+    }
+    assert_eq!(put(&world, FIRST, &format!("/v4/{endpoint}"), "{}").await.0, 405);
+    world.control_plane.set_down(true);
+    let (status, told) = ask(&world, FIRST, &path).await;
+    assert!(status >= 500 && told["error"]["Arn"] == arn, "{status} {told}");
+}
+
+#[tokio::test]
+async fn a03_containers_on_the_bridge_are_told_apart_and_see_their_own_task_alone() {
+    let world = World::new().await;
+    let mut endpoints = Vec::new();
+    for (id, name, address) in [(ONE, "first", FIRST), (TWO, "second", SECOND)] {
+        let mappings = json!([{"containerPort": 80, "hostPort": 0, "protocol": "tcp"}]);
+        let web = with(container(name, &["run"]), json!({"portMappings": mappings}));
+        let more = json!({"networkMode": "bridge", "roleCredentials": role(&format!("role-{name}"))});
+        world.control_plane.order(vec![with(task(id, vec![web]), more)]).await;
+        world.control_plane.state(id, "RUNNING").await;
+        let spec = world.machine.spec(name);
+        world.machine.callers.lock().unwrap().insert(address, spec.id.to_string());
+        let uri = spec.environment.iter().find(|(key, _)| key == "ECS_CONTAINER_METADATA_URI_V4").unwrap();
+        endpoints.push(uri.1.strip_prefix("http://169.254.170.2/v4/").unwrap().to_owned());
+    }
+    let (status, document) = ask(&world, FIRST, &format!("/v4/{}", endpoints[0])).await;
+    assert_eq!(status, 200);
+    let network = json!({"NetworkMode": "bridge", "IPv4Addresses": ["192.168.240.4"]});
+    assert_eq!(document["Networks"], json!([network]));
+    let port = json!({"ContainerPort": 80, "Protocol": "tcp", "HostPort": 49153, "HostIp": "0.0.0.0"});
+    assert_eq!(document["Ports"], json!([port]));
+    assert_eq!(
+        ask(&world, FIRST, "/v2/credentials/role-first").await.1["SecretAccessKey"],
+        "secret-role-first"
+    );
+    // Nothing of another task, whatever is known of it; version 2 is for tasks with an interface of their own.
+    assert_eq!(ask(&world, FIRST, &format!("/v4/{}/task", endpoints[1])).await.0, 404);
+    assert_eq!(ask(&world, FIRST, "/v2/credentials/role-second").await.0, 400);
+    assert_eq!(ask(&world, FIRST, "/v2/metadata").await.0, 404);
+    assert_eq!(ask(&world, STRANGER, &format!("/v4/{}", endpoints[0])).await.0, 404);
+}

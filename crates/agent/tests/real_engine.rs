@@ -32,7 +32,7 @@ fn make_image(root: &Path) {
     }
     fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
     fs::set_permissions(root.join("bin/busybox"), fs::Permissions::from_mode(0o755)).unwrap();
-    for applet in ["sh", "sleep", "cat", "echo", "head", "tail", "test", "touch", "true"] {
+    for applet in ["sh", "sleep", "cat", "echo", "head", "tail", "test", "touch", "true", "df"] {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
     fs::write(root.join("data/from-image"), "from the image").unwrap();
@@ -152,6 +152,39 @@ async fn f22_sigterm_is_heard_or_sigkill_follows_at_the_stop_timeout() {
     assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
     let states = bench.control_plane.states(ONE).join("; ");
     assert!(states.contains("polite=STOPPED(7)") && states.contains("deaf=STOPPED(137)"), "{states}");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_restarted_keeps_its_files() {
+    let Some(bench) = Bench::new("restart").await else { return };
+    let script = "echo life >> /lives; test \"$(cat /lives)\" = \"$(echo life; echo life; echo life)\" && exit 9; exit 1";
+    let web = with(
+        shell("web", script),
+        json!({"restartPolicy": {"enabled": true, "ignoredExitCodes": [9], "restartAttemptPeriod": 0}}),
+    );
+    bench.control_plane.order(vec![task(ONE, vec![web])]).await;
+    let stopped = bench.control_plane.state(ONE, "STOPPED").await;
+    assert_eq!(stopped["containers"][0]["exitCode"], 9, "three lives in one file: {stopped}");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fargate_task_is_kept_to_its_ephemeral_storage() {
+    let Some(bench) = Bench::new("storage").await else { return };
+    let scratch =
+        json!({"mountPoints": [{"sourceVolume": "scratch", "containerPath": "/scratch", "readOnly": false}]});
+    // The sizes of the two file systems, as the container sees them, in GiB.
+    let script = "for at in / /scratch; do set -- $(df -k $at | tail -1); size=$(($2 >> 20)); \
+                  test $size -ge 19 -a $size -le 21 || exit 1; done; echo x > /scratch/x && exit 7";
+    let order = with(
+        task(ONE, vec![with(shell("web", script), scratch)]),
+        json!({"volumes": [{"name": "scratch", "host": {}}],
+               "roadstead": {"launchType": "FARGATE", "ephemeralStorageGib": 21}}),
+    );
+    bench.control_plane.order(vec![order]).await;
+    let stopped = bench.control_plane.state(ONE, "STOPPED").await;
+    assert_eq!(stopped["containers"][0]["exitCode"], 7, "{stopped}");
     bench.end().await;
 }
 

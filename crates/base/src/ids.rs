@@ -35,6 +35,27 @@ pub trait Ids: Send + Sync + 'static {
         }
         text
     }
+
+    /// `digits` decimal digits, the first of them not 0. Ids of service revisions and task sets have 19.
+    fn digits(&self, digits: usize) -> String {
+        let mut text = String::with_capacity(digits);
+        let mut bytes = vec![0; digits * 2];
+        self.fill(&mut bytes);
+        for pair in bytes.chunks_exact(2) {
+            let number = u16::from_le_bytes([pair[0], pair[1]]);
+            let digit = if text.is_empty() { number % 9 + 1 } else { number % 10 };
+            text.push(char::from(b'0' + u8::try_from(digit).unwrap_or_default()));
+        }
+        text
+    }
+
+    /// `characters` letters, digits, hyphens and underscores. Ids of service deployments have 21.
+    fn word(&self, characters: usize) -> String {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut bytes = vec![0; characters];
+        self.fill(&mut bytes);
+        bytes.into_iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect()
+    }
 }
 
 /// The operating system's random source.
@@ -75,6 +96,9 @@ mod tests {
         let uuid = ids.uuid();
         assert_eq!(uuid.len(), 36);
         assert_eq!(&uuid[14..15], "4");
+        let digits = ids.digits(19);
+        assert!(digits.len() == 19 && !digits.starts_with('0') && digits.parse::<u64>().is_ok(), "{digits}");
+        assert_eq!(ids.word(21).len(), 21);
         assert_eq!(SeededIds::new(7).hex(32), SeededIds::new(7).hex(32));
         assert_ne!(RandomIds.hex(32), RandomIds.hex(32));
     }

@@ -16,6 +16,6 @@ pub use arn::{Arn, ArnError};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use ids::{Ids, RandomIds, SeededIds};
 pub use names::{AccountId, NameError, Region, Scope};
-pub use net::{Ipv4Cidr, MacAddress, NetError};
+pub use net::{Ipv4Cidr, Ipv6Cidr, MacAddress, NetError};
 pub use page::{PageToken, PageTokenError};
 pub use tag::Tag;

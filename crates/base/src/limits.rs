@@ -22,3 +22,21 @@ pub const REASON_CHARACTERS: usize = 1024;
 pub const REQUEST_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Nesting of a JSON, XML or CBOR request. Ours: the deepest model of the ones we serve needs 9.
 pub const REQUEST_DEPTH: usize = 64;
+/// Services in one cluster. Source: "Amazon ECS service quotas".
+pub const SERVICES_PER_CLUSTER: usize = 5_000;
+/// Tasks of one service: its greatest desired count. Source: "Amazon ECS service quotas".
+pub const TASKS_PER_SERVICE: i32 = 5_000;
+/// Services in one DescribeServices call. Source: DescribeServices, `services`.
+pub const DESCRIBE_SERVICES_MAXIMUM: usize = 10;
+/// Deployments or revisions in one call. Source: DescribeServiceDeployments, DescribeServiceRevisions.
+pub const DESCRIBE_SERVICE_DEPLOYMENTS_MAXIMUM: usize = 20;
+/// Target groups of one service. Source: "Amazon ECS service quotas".
+pub const TARGET_GROUPS_PER_SERVICE: usize = 5;
+/// Service registries of one service. Source: CreateService, `serviceRegistries`.
+pub const SERVICE_REGISTRIES_PER_SERVICE: usize = 1;
+/// Task sets of one service. Ours: AWS has a limit and does not say which.
+pub const TASK_SETS_PER_SERVICE: usize = 20;
+/// Tasks in one UpdateTaskProtection call. Source: UpdateTaskProtection, `tasks`.
+pub const UPDATE_TASK_PROTECTION_MAXIMUM: usize = 10;
+/// Events of a service that are kept and shown. Source: "Service" data type, `events`.
+pub const SERVICE_EVENTS: usize = 100;

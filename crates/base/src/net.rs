@@ -1,7 +1,7 @@
-//! IPv4 networks and hardware addresses, as EC2 writes them.
+//! IPv4 and IPv6 networks and hardware addresses, as EC2 writes them.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,11 @@ pub enum NetError {
         "{0:?} is not an IPv4 network: it needs the form 172.31.0.0/16, with no bit set behind the prefix"
     )]
     Cidr(String),
+    /// Not of the form `2001:db8::/56`, or with bits set behind the prefix.
+    #[error(
+        "{0:?} is not an IPv6 network: it needs the form 2001:db8::/56, with no bit set behind the prefix"
+    )]
+    Ipv6Cidr(String),
     /// Not six pairs of hexadecimal digits.
     #[error("{0:?} is not a hardware address: it needs the form 02:00:5e:00:53:01")]
     Mac(String),
@@ -115,6 +120,98 @@ impl From<Ipv4Cidr> for String {
     }
 }
 
+/// An IPv6 network: an address whose bits behind the prefix are zero, and the prefix length. Written as RFC 5952 has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Ipv6Cidr {
+    base: u128,
+    prefix_length: u8,
+}
+
+impl Ipv6Cidr {
+    /// The network of `prefix_length` bits that `address` lies in; `None` above 128 bits.
+    pub fn containing(address: Ipv6Addr, prefix_length: u8) -> Option<Self> {
+        if prefix_length > 128 {
+            return None;
+        }
+        Some(Self { base: u128::from(address) & mask_v6(prefix_length), prefix_length })
+    }
+
+    /// The first address.
+    pub fn base(&self) -> Ipv6Addr {
+        Ipv6Addr::from(self.base)
+    }
+
+    /// The last address.
+    pub fn last(&self) -> Ipv6Addr {
+        Ipv6Addr::from(self.base | !mask_v6(self.prefix_length))
+    }
+
+    /// Bits of the prefix, 0 to 128.
+    pub fn prefix_length(&self) -> u8 {
+        self.prefix_length
+    }
+
+    /// The address `offset` places behind the first; `None` outside.
+    pub fn nth(&self, offset: u64) -> Option<Ipv6Addr> {
+        let address = self.base.checked_add(u128::from(offset)).map(Ipv6Addr::from)?;
+        self.contains(address).then_some(address)
+    }
+
+    /// Whether `address` lies in it.
+    pub fn contains(&self, address: Ipv6Addr) -> bool {
+        u128::from(address) & mask_v6(self.prefix_length) == self.base
+    }
+
+    /// Whether all of `other` lies in it.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.prefix_length <= other.prefix_length && self.contains(other.base())
+    }
+
+    /// Whether the two share an address.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.covers(other) || other.covers(self)
+    }
+}
+
+fn mask_v6(prefix_length: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(prefix_length)).unwrap_or(0)
+}
+
+impl FromStr for Ipv6Cidr {
+    type Err = NetError;
+    fn from_str(text: &str) -> Result<Self, NetError> {
+        let refused = || NetError::Ipv6Cidr(text.chars().take(64).collect());
+        let (address, prefix_length) = text.split_once('/').ok_or_else(refused)?;
+        let address: Ipv6Addr = address.parse().map_err(|_| refused())?;
+        if prefix_length.is_empty() || !prefix_length.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(refused());
+        }
+        let cidr =
+            Self::containing(address, prefix_length.parse().map_err(|_| refused())?).ok_or_else(refused)?;
+        if cidr.base() == address { Ok(cidr) } else { Err(refused()) }
+    }
+}
+
+impl fmt::Display for Ipv6Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base(), self.prefix_length)
+    }
+}
+
+impl TryFrom<String> for Ipv6Cidr {
+    type Error = NetError;
+    fn try_from(text: String) -> Result<Self, NetError> {
+        text.parse()
+    }
+}
+
+impl From<Ipv6Cidr> for String {
+    fn from(cidr: Ipv6Cidr) -> Self {
+        cidr.to_string()
+    }
+}
+
 /// An Ethernet hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -177,6 +274,25 @@ mod tests {
             ["", "172.31.0.0", "172.31.0.1/16", "172.31.0.0/33", "172.31.0.0/+8", "::/0", "172.31.0.0/"]
         {
             assert!(bad.parse::<Ipv4Cidr>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ipv6_networks_are_read_written_and_compared() {
+        let vpc: Ipv6Cidr = "2001:DB8:0:100::/56".parse().unwrap();
+        let subnet: Ipv6Cidr = "2001:db8:0:1ff::/64".parse().unwrap();
+        assert_eq!(vpc.to_string(), "2001:db8:0:100::/56");
+        assert!(vpc.covers(&subnet) && !subnet.covers(&vpc) && subnet.overlaps(&vpc));
+        assert!(!subnet.overlaps(&"2001:db8:0:200::/64".parse().unwrap()));
+        assert_eq!(subnet.nth(16).unwrap().to_string(), "2001:db8:0:1ff::10");
+        assert_eq!(subnet.last().to_string(), "2001:db8:0:1ff:ffff:ffff:ffff:ffff");
+        assert_eq!("2001:db8::/128".parse::<Ipv6Cidr>().unwrap().nth(1), None);
+        let everything: Ipv6Cidr = "::/0".parse().unwrap();
+        assert!(everything.covers(&vpc));
+        assert_eq!(everything.to_string(), "::/0");
+        for bad in ["", "2001:db8::", "2001:db8::1/56", "2001:db8::/129", "2001:db8::/+8", "0.0.0.0/0", "::/"]
+        {
+            assert!(bad.parse::<Ipv6Cidr>().is_err(), "{bad}");
         }
     }
 

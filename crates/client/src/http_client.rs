@@ -161,6 +161,37 @@ impl Client {
         }
     }
 
+    /// Sends a signed POST without a body to `path` (with its query) of the endpoint: status and text of the answer.
+    pub async fn post(&self, path: &str, aws_service: &str) -> Result<(u16, String), ClientError> {
+        let refused = |error: http::Error| ClientError::Request(error.to_string());
+        let endpoint = &self.config.endpoint;
+        let authority = endpoint
+            .authority()
+            .ok_or_else(|| ClientError::Request("the endpoint has no host".to_owned()))?;
+        let uri = Uri::builder()
+            .scheme(endpoint.scheme_str().unwrap_or("http"))
+            .authority(authority.clone())
+            .path_and_query(path)
+            .build()
+            .map_err(refused)?;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(uri)
+            .header(header::HOST, authority.as_str())
+            .header(header::USER_AGENT, concat!("roadstead/", env!("CARGO_PKG_VERSION")))
+            .body(())
+            .map_err(refused)?;
+        let request =
+            signing::sign(request, b"", aws_service, &self.config).map(|()| Full::new(Bytes::new()));
+        let exchange = async {
+            let answer =
+                self.http.request(request).await.map_err(|error| ClientError::Transport(Box::new(error)))?;
+            let status = answer.status().as_u16();
+            Ok((status, String::from_utf8_lossy(&read_body(answer).await?).into_owned()))
+        };
+        tokio::time::timeout(CALL_TIMEOUT, exchange).await.map_err(|_| ClientError::Timeout(CALL_TIMEOUT))?
+    }
+
     /// The signed request of one awsJson call.
     fn request(&self, schema: &OperationSchema, body: String) -> Result<Request<Full<Bytes>>, ClientError> {
         let content_type = match schema

@@ -1,22 +1,34 @@
-//! Which agents have a session, and waking the session that an order is for.
+//! Which agents have a session, and waking the session that an order or a network's change is for.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::OutboxMessage;
+use domain::{NetworkInterface, OutboxMessage};
+use store::{Change, Snapshot};
 use tokio::sync::{Notify, watch};
 
-use crate::Control;
+use crate::{Control, network_policy};
 
-/// The live sessions, by container instance ARN: at most one each.
+/// The live sessions, by container instance ARN: at most one each. In order, so that they are always woken in the same one.
 #[derive(Default)]
-pub struct Sessions(Mutex<HashMap<String, Live>>);
+pub struct Sessions(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    live: BTreeMap<String, Live>,
+    /// Which sessions are to know of a VPC's changes.
+    followers: BTreeMap<String, BTreeSet<String>>,
+    /// The sessions of machines that load balancers are on: of all VPCs that have one.
+    hosts: BTreeSet<String>,
+}
 
 struct Live {
     epoch: u64,
     wake: Arc<Notify>,
     /// Turns true when a newer session takes over.
     fence: watch::Sender<bool>,
+    /// The VPCs that it follows.
+    vpcs: BTreeSet<String>,
 }
 
 /// A session's own end of its entry.
@@ -32,47 +44,124 @@ impl Sessions {
     pub fn enter(&self, container_instance: &str, epoch: u64) -> Option<Registration> {
         let (fence, fenced) = watch::channel(false);
         let wake = Arc::new(Notify::new());
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(older) = sessions.get(container_instance) {
+        let mut sessions = self.entries();
+        if let Some(older) = sessions.live.get(container_instance) {
             if older.epoch >= epoch {
                 return None;
             }
             older.fence.send_replace(true);
         }
-        sessions.insert(container_instance.to_owned(), Live { epoch, wake: Arc::clone(&wake), fence });
+        sessions.forget(container_instance);
+        let live = Live { epoch, wake: Arc::clone(&wake), fence, vpcs: BTreeSet::new() };
+        sessions.live.insert(container_instance.to_owned(), live);
         Some(Registration { wake, fenced })
     }
 
     /// Takes a session's entry out; says whether it was still the live one.
     pub fn leave(&self, container_instance: &str, epoch: u64) -> bool {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = sessions.get(container_instance).is_some_and(|live| live.epoch == epoch);
+        let mut sessions = self.entries();
+        let live = sessions.live.get(container_instance).is_some_and(|live| live.epoch == epoch);
         if live {
-            sessions.remove(container_instance);
+            sessions.forget(container_instance);
         }
         live
     }
 
+    /// Whether this session is the live one.
+    pub fn is_live(&self, container_instance: &str, epoch: u64) -> bool {
+        self.entries().live.get(container_instance).is_some_and(|live| live.epoch == epoch)
+    }
+
+    /// From now on the session is woken when something of the VPC changes.
+    pub fn follow(&self, container_instance: &str, epoch: u64, vpc: &str) {
+        let mut sessions = self.entries();
+        let Some(live) = sessions.live.get_mut(container_instance).filter(|live| live.epoch == epoch) else {
+            return;
+        };
+        live.vpcs.insert(vpc.to_owned());
+        sessions.followers.entry(vpc.to_owned()).or_default().insert(container_instance.to_owned());
+    }
+
+    /// From now on the session is woken when an interface of no task changes.
+    pub fn follow_hosted(&self, container_instance: &str, epoch: u64) {
+        let mut sessions = self.entries();
+        if sessions.live.get(container_instance).is_some_and(|live| live.epoch == epoch) {
+            sessions.hosts.insert(container_instance.to_owned());
+        }
+    }
+
     /// Ends every session.
     pub fn close_all(&self) {
-        for live in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for live in self.entries().live.values() {
             live.fence.send_replace(true);
         }
     }
 
-    fn wake<'a>(&self, container_instances: impl Iterator<Item = &'a String>) {
-        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for container_instance in container_instances {
-            if let Some(live) = sessions.get(container_instance) {
-                live.wake.notify_one();
-            }
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self, news: &News) {
+        let sessions = self.entries();
+        let followers = news.vpcs.iter().filter_map(|vpc| sessions.followers.get(vpc)).flatten();
+        let hosts = sessions.hosts.iter().filter(|_| news.hosted);
+        let concerned: BTreeSet<&String> =
+            news.container_instances.iter().chain(followers).chain(hosts).collect();
+        for live in
+            concerned.into_iter().filter_map(|container_instance| sessions.live.get(container_instance))
+        {
+            live.wake.notify_one();
         }
     }
 
     fn wake_all(&self) {
-        for live in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for live in self.entries().live.values() {
             live.wake.notify_one();
         }
+    }
+}
+
+impl Entries {
+    fn forget(&mut self, container_instance: &str) {
+        let Some(gone) = self.live.remove(container_instance) else { return };
+        self.hosts.remove(container_instance);
+        for vpc in gone.vpcs {
+            if let Some(followers) = self.followers.get_mut(&vpc) {
+                followers.remove(container_instance);
+                if followers.is_empty() {
+                    self.followers.remove(&vpc);
+                }
+            }
+        }
+    }
+}
+
+/// Whom the changes of one transaction concern.
+#[derive(Default)]
+struct News {
+    /// They have orders.
+    container_instances: BTreeSet<String>,
+    /// Something of these changed.
+    vpcs: BTreeSet<String>,
+    /// An interface of no task changed.
+    hosted: bool,
+}
+
+impl News {
+    fn of(changes: &[Change], snapshot: &Snapshot) -> Self {
+        let mut news = Self::default();
+        for change in changes {
+            if let Some(order) = change.of::<OutboxMessage>() {
+                let ordered = order.after.map(|order| order.container_instance.to_string());
+                news.container_instances.extend(ordered);
+                continue;
+            }
+            news.vpcs.extend(network_policy::vpcs_of(change, snapshot));
+            news.hosted |= change.of::<NetworkInterface>().is_some_and(|interface| {
+                interface.before.iter().chain(&interface.after).any(|row| row.owner_task.is_none())
+            });
+        }
+        news
     }
 }
 
@@ -82,20 +171,15 @@ pub async fn turned_true(flag: &mut watch::Receiver<bool>) {
     drop(flag.wait_for(|flag| *flag).await);
 }
 
-/// Follows the store and wakes each session that has a new order. Work is in proportion to the orders.
+/// Follows the store and wakes each session that has a new order, or whose networks changed. Work is in proportion to that.
 pub async fn run(control: Control) {
     let mut feed = control.store.changes(control.store.snapshot().version());
     control.sessions.wake_all();
     loop {
         match feed.next().await {
             Ok(batch) => {
-                let ordered: HashSet<String> = batch
-                    .changes
-                    .iter()
-                    .filter_map(|change| change.of::<OutboxMessage>()?.after)
-                    .map(|message| message.container_instance.to_string())
-                    .collect();
-                control.sessions.wake(ordered.iter());
+                let news = News::of(&batch.changes, &control.store.snapshot());
+                control.sessions.wake(&news);
             }
             Err(lagged) => {
                 tracing::debug!(%lagged, "dispatch starts again from a snapshot");

@@ -3,10 +3,14 @@
 //! Nothing here chooses: what is decided is decided by pure functions of `scheduler`, from rows of the store. A loop
 //! takes no input but the store: a change may wake it, never tell it what changed.
 
+pub mod deployment_configuration;
 mod dispatch;
 mod health;
 mod loops;
+mod network_policy;
 mod payload;
+pub mod seams;
+mod service_connect;
 mod session;
 mod telemetry;
 
@@ -43,6 +47,8 @@ pub struct Control {
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) config: ControlConfig,
     pub(crate) sessions: Arc<dispatch::Sessions>,
+    pub(crate) followers: Arc<service_connect::Followers>,
+    pub(crate) seams: seams::Seams,
 }
 
 impl std::fmt::Debug for Control {
@@ -54,7 +60,14 @@ impl std::fmt::Debug for Control {
 impl Control {
     /// The acting half over `store`. Nothing runs before [`Control::run`].
     pub fn new(store: Store, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, config: ControlConfig) -> Self {
-        Self { store, clock, ids, config, sessions: Arc::default() }
+        let (sessions, followers) = (Arc::default(), Arc::default());
+        Self { store, clock, ids, config, sessions, followers, seams: seams::Seams::default() }
+    }
+
+    /// The same with these neighbours.
+    pub fn with_seams(mut self, seams: seams::Seams) -> Self {
+        self.seams = seams;
+        self
     }
 
     /// Runs every loop until `stop` turns true.
@@ -64,7 +77,19 @@ impl Control {
         running.spawn(loops::connectivity::forget_sessions_of_the_last_process(self.clone()));
         running.spawn(loops::task_network::run(self.clone()));
         running.spawn(loops::history::run(self.clone()));
+        running.spawn(loops::deadlines::run(self.clone()));
+        running.spawn(keep_views(self.clone()));
+        running.spawn(loops::services::run(self.clone()));
+        running.spawn(loops::target_registration::run(self.clone()));
+        running.spawn(loops::service_discovery::run(self.clone()));
+        running.spawn(service_connect::run(self.clone()));
+        running.spawn(loops::placement_queue::run(self.clone()));
+        running.spawn(loops::capacity_providers::run(self.clone()));
+        running.spawn(loops::daemons::run(self.clone()));
+        running.spawn(loops::lifecycle_hooks::run(self.clone()));
+        running.spawn(loops::load_balancers::run(self.clone()));
         tokio::select! {
+            biased;
             () = dispatch::turned_true(&mut stop) => {}
             ended = running.join_next() => {
                 tracing::error!(?ended, "a loop of the control plane ended");
@@ -73,4 +98,9 @@ impl Control {
         running.shutdown().await;
         self.sessions.close_all();
     }
+}
+
+/// Views that are asked for rarely (where there is room for tasks) are kept up as rows change.
+async fn keep_views(control: Control) {
+    control.store.keep_views().await;
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use agent_protocol as protocol;
 use api::ecs as shape;
-use base::Arn;
+use base::{Arn, Timestamp};
 use domain::{LaunchType, Task, TaskDefinition};
 use protocol::docker::{
     ContainerConfig, DeviceMapping, DockerConfig, HealthConfig, HostConfig, LogConfig, Ulimit,
@@ -46,12 +46,19 @@ pub struct Surroundings {
     pub network_interface: Option<wire_task::NetworkInterface>,
     /// The interface's VPC.
     pub vpc: Option<wire_task::VpcExtension>,
+    /// Names and ports that it calls through Service Connect.
+    pub service_connect: Vec<wire_task::ServiceConnectExtension>,
+    /// By container: the digest that the task's service revision runs from its first pull on.
+    pub image_digests: BTreeMap<String, String>,
 }
 
 /// An order to stop: the task's name is all that the agent needs.
 pub fn stop_order(task: &Task) -> wire_task::Task {
     let mut order = bare(task);
     order.desired_status = wire_task::DesiredStatus::Stopped;
+    if let Some(extension) = &mut order.roadstead {
+        extension.stop_by = task.stop_by.map(Timestamp::as_millis);
+    }
     order
 }
 
@@ -87,6 +94,7 @@ pub fn start_order(
     if let Some(extension) = &mut order.roadstead {
         extension.vpc_id = surroundings.vpc.as_ref().map(|vpc| vpc.id.clone());
         extension.vpc = surroundings.vpc;
+        extension.service_connect = surroundings.service_connect;
     }
     Ok(order)
 }
@@ -153,7 +161,10 @@ fn container(
         changed.and_then(|changed| changed.memory_reservation).or(definition.memory_reservation);
     let row = task.containers.iter().find(|container| container.name == name);
     wire_task::Container {
-        image: row.map_or_else(|| definition.image.clone().unwrap_or_default(), |row| row.image.clone()),
+        image: pinned(
+            row.map_or_else(|| definition.image.clone().unwrap_or_default(), |row| row.image.clone()),
+            surroundings.image_digests.get(&name),
+        ),
         container_arn: row.map(|row| {
             Arn::new("ecs", &task.scope, format!("container/{}/{}/{}", task.cluster, task.id, row.id))
                 .to_string()
@@ -184,6 +195,18 @@ fn container(
         name,
         ..wire_task::Container::default()
     }
+}
+
+/// The image by its digest in place of its tag, so that every task of a revision runs the same. Source: AWS, "Container
+/// image resolution".
+fn pinned(image: String, digest: Option<&String>) -> String {
+    let Some(digest) = digest.filter(|_| !image.contains('@')) else { return image };
+    // A colon before the last slash is a registry's port.
+    let name = match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => image.as_str(),
+    };
+    format!("{name}@{digest}")
 }
 
 fn environment(
@@ -421,8 +444,8 @@ fn log_config(log: &shape::LogConfiguration, surroundings: &Surroundings) -> Log
 }
 
 #[cfg(test)]
-mod tests {
-    use base::{Scope, Timestamp};
+pub(crate) mod tests {
+    use base::Scope;
     use domain::{
         DesiredStatus, HealthStatus, NetworkMode, Resources, TaskContainer, TaskDefinitionProjection,
         TaskDefinitionStatus, TaskStatus, TaskTimes,
@@ -459,7 +482,7 @@ mod tests {
         }
     }
 
-    fn task(overrides: &str) -> Task {
+    pub(crate) fn task(overrides: &str) -> Task {
         let container = serde_json::from_value::<TaskContainer>(serde_json::json!({
             "id": "c0ffee", "name": "app", "image": "app@sha256:1", "last_status": "PENDING", "health_status": "UNKNOWN"
         }));
@@ -480,6 +503,13 @@ mod tests {
             group: "service:web".to_owned(),
             started_by: None,
             reference_id: None,
+            stop_by: None,
+            protected_until: None,
+            accounted: false,
+            max_runtime_seconds: None,
+            targets: vec![],
+            registries: vec![],
+            connects_to: None,
             cpu_units: Some(512),
             memory_mib: Some(1024),
             overrides_document: overrides.to_owned(),
@@ -525,6 +555,16 @@ mod tests {
         let environment: Vec<_> =
             container.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(environment, ["A=1", "AWS_EXECUTION_ENV=AWS_ECS_FARGATE", "B=3"]);
+    }
+
+    #[test]
+    fn a_digest_takes_the_place_of_the_tag() {
+        let digest = "sha256:feed".to_owned();
+        let pinned = |image: &str| pinned(image.to_owned(), Some(&digest));
+        assert_eq!(pinned("busybox"), "busybox@sha256:feed");
+        assert_eq!(pinned("host:5000/a/busybox:1"), "host:5000/a/busybox@sha256:feed");
+        assert_eq!(pinned("host:5000/busybox"), "host:5000/busybox@sha256:feed");
+        assert_eq!(pinned("busybox@sha256:1"), "busybox@sha256:1");
     }
 
     #[test]

@@ -4,26 +4,33 @@
 //! after each reconnect; the row goes away when the agent acknowledges it. Numbers that must rise (`seqNum`,
 //! `timeline`) are versions of the store: every connect and every order raises it, durably.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_protocol::acs::{
     AgentMessage, HeartbeatMessage, ServerMessage, TaskIdentifier, TaskManifestMessage,
     TaskStopVerificationAck, TaskStopVerificationMessage,
 };
+use agent_protocol::network_policy::NetworkPolicyMessage;
 use agent_protocol::payload::{DesiredStatus as WireStatus, PayloadMessage};
 use agent_protocol::query::AcsQuery;
-use base::Arn;
+use agent_protocol::service_connect::ServiceConnectMessage;
+use base::{Arn, Scope};
 use domain::{
-    Cluster, ContainerInstance, ContainerInstanceStatus, DesiredStatus, OutboxMessage, OutboxOrder, Task,
-    TaskDefinition, TaskStatus, VersionInfo,
+    Cluster, ContainerInstance, ContainerInstanceStatus, DaemonTaskDefinition, OutboxMessage, OutboxOrder,
+    Task, TaskDefinition, TaskStatus, VersionInfo,
 };
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use scheduler::task_lifecycle;
 use store::rows::{TASKS_HOLDING, container_instance_key, task_definition_key, task_key};
+use store::rows_daemon::daemon_task_definition_key;
+use store::rows_vpc::network_interface_of_task;
 use store::{Key, Prefix, Row as _, Transaction, Versioned};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -33,7 +40,8 @@ use wire::{Principal, PrincipalKind};
 
 use crate::dispatch::{Registration, turned_true};
 use crate::loops::task_network;
-use crate::{Control, payload};
+use crate::network_policy::NetworkPolicies;
+use crate::{Control, payload, service_connect};
 
 /// How often a heartbeat is sent. The stock agent closes after a minute of silence; ours is told sooner.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -43,6 +51,13 @@ const SILENCE: Duration = Duration::from_secs(15);
 const RESEND: Duration = Duration::from_secs(30);
 /// How long one frame may take to be written before the peer counts as gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The manifest is sent again after this many heartbeats, a minute: whatever went wrong, a machine does not run for long what it
+/// should not.
+const MANIFEST_BEATS: u32 = 12;
+/// A deregistered container instance has this many heartbeats to take its last orders.
+const FAREWELL_BEATS: u32 = 6;
+/// How the ids of messages about networks start.
+const POLICY: &str = "network-";
 /// Orders sent and not yet acknowledged in one session. More wait in the outbox.
 const IN_FLIGHT_MAXIMUM: usize = 256;
 
@@ -79,8 +94,6 @@ pub struct Admission {
     cluster: Arn,
     key: Key,
     epoch: u64,
-    /// The store's version when the session was admitted: above every number sent before.
-    timeline: i64,
 }
 
 /// Finds the container instance that a web socket's query names, and that `caller` may speak for: the root user for all
@@ -135,7 +148,15 @@ impl Control {
             kind: "BadRequestException",
             message: "The query string is malformed.".to_owned(),
         })?;
-        let named = named_instance(self, caller, &query.cluster, &query.container_instance_arn)?;
+        let named = match named_instance(self, caller, &query.cluster, &query.container_instance_arn) {
+            Ok(named) => named,
+            Err(refusal) => {
+                if refusal.kind == "InactiveInstanceException" {
+                    withdraw_orders(self, &query.container_instance_arn).await;
+                }
+                return Err(refusal);
+            }
+        };
         let key = container_instance_key(&named.scope, &named.cluster, &named.id);
         let version_info = VersionInfo {
             agent_version: Some(query.agent_version),
@@ -167,7 +188,6 @@ impl Control {
             cluster: Cluster::arn_of(&named.scope, &named.cluster),
             key,
             epoch,
-            timeline: i64::try_from(self.store.snapshot().version().number()).unwrap_or(i64::MAX),
         })
     }
 
@@ -187,8 +207,19 @@ impl Control {
             in_flight: HashMap::new(),
             next_message: 0,
             manifest: None,
+            acknowledging: JoinSet::new(),
+            farewell_beats: 0,
+            beats_since_manifest: 0,
+            networks: BTreeMap::new(),
+            hosts_load_balancers: false,
+            refused_policies: false,
+            connected: service_connect::Told::default(),
+            wake: Arc::clone(&registration.wake),
         };
-        let end = session.run(stream, registration).await;
+        let noting = crate::loops::connectivity::note_on_tasks(self, &admission.key);
+        let (end, ()) = tokio::join!(biased; session.run(stream, registration), noting);
+        session.acknowledging.detach_all();
+        self.followers.leave(&name, &session.wake);
         tracing::info!(container_instance = %name, epoch = admission.epoch, %end, "the agent's session has ended");
         if self.sessions.leave(&name, admission.epoch) {
             crate::loops::connectivity::disconnected(self, &admission.key, admission.epoch).await;
@@ -211,6 +242,22 @@ struct Session<'a, S> {
     next_message: u64,
     /// Id of the last manifest.
     manifest: Option<String>,
+    /// Acknowledgments on their way to the store: at most as many as orders in flight.
+    acknowledging: JoinSet<()>,
+    /// Heartbeats since the container instance was deregistered.
+    farewell_beats: u32,
+    /// Heartbeats since the last manifest.
+    beats_since_manifest: u32,
+    /// The VPCs of the instance's tasks, and the version of each that the agent was told; `None`: nothing yet.
+    networks: BTreeMap<String, Option<u64>>,
+    /// Whether the load balancers of this control plane are on this machine.
+    hosts_load_balancers: bool,
+    /// The agent lacks something of what it was told: it is told everything again at the next heartbeat.
+    refused_policies: bool,
+    /// What the agent knows of services that its tasks call.
+    connected: service_connect::Told,
+    /// Rings when there may be something to send.
+    wake: Arc<Notify>,
 }
 
 /// Why a session ended, in words.
@@ -229,15 +276,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let mut last_heard = Instant::now();
         loop {
             let step = tokio::select! {
-                frame = stream.next() => match frame {
-                    None => Err("the connection was closed".to_owned()),
-                    Some(Err(error)) => Err(error.to_string()),
-                    Some(Ok(frame)) => {
-                        last_heard = Instant::now();
-                        self.hear(frame).await
-                    }
-                },
-                () = registration.wake.notified() => self.send_orders().await,
+                // What is rare comes first, so that an agent which sends without end starves nothing but its own orders.
+                biased;
                 () = turned_true(&mut registration.fenced) => {
                     self.close("another session of this container instance took over").await;
                     Err("fenced by a newer session or by the end of the process".to_owned())
@@ -249,6 +289,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                         self.beat().await
                     }
                 }
+                frame = stream.next() => match frame {
+                    None => Err("the connection was closed".to_owned()),
+                    Some(Err(error)) => Err(error.to_string()),
+                    Some(Ok(frame)) => {
+                        last_heard = Instant::now();
+                        self.hear(frame).await
+                    }
+                },
+                () = registration.wake.notified() => self.send_orders().await,
             };
             if let Err(end) = step {
                 return end;
@@ -257,19 +306,80 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     }
 
     async fn open(&mut self) -> Result<(), End> {
+        self.send_whole_policy().await?;
         self.send_manifest().await?;
+        let snapshot = self.control.store.snapshot();
+        let name = self.admission.container_instance.to_string();
+        let tasks = snapshot.index::<Task>(TASKS_HOLDING, &[&name], None);
+        for namespace in tasks.filter_map(|task| service_connect::namespace_of(&task)) {
+            self.follow(namespace);
+        }
+        self.send_services(&snapshot, true).await?;
+        drop(snapshot);
         self.send_orders().await
     }
 
+    /// From now on the agent is told of the namespace's services.
+    fn follow(&mut self, namespace: service_connect::Namespace) {
+        let name = self.admission.container_instance.to_string();
+        self.control.followers.enter(&namespace, &name, &self.wake);
+        self.connected.follow(namespace);
+    }
+
+    /// Tells the agent where the services are that its tasks call, as far as it does not know.
+    async fn send_services(&mut self, snapshot: &store::Snapshot, all: bool) -> Result<(), End> {
+        let services = self.connected.news(snapshot);
+        if services.is_empty() {
+            return Ok(());
+        }
+        let message = ServiceConnectMessage {
+            cluster_arn: self.admission.cluster.to_string(),
+            container_instance_arn: self.admission.container_instance.to_string(),
+            message_id: self.message_id(),
+            all,
+            services,
+        };
+        self.send(&ServerMessage::ServiceConnect(Box::new(message))).await
+    }
+
     async fn beat(&mut self) -> Result<(), End> {
+        if self.is_dismissed().await {
+            self.close("the container instance was deregistered").await;
+            return Err("the container instance was deregistered".to_owned());
+        }
         let message_id = Some(self.message_id());
         self.send(&ServerMessage::Heartbeat(HeartbeatMessage { healthy: true, message_id })).await?;
+        self.beats_since_manifest += 1;
+        if self.beats_since_manifest >= MANIFEST_BEATS {
+            self.send_manifest().await?;
+        }
+        if std::mem::take(&mut self.refused_policies) {
+            self.send_whole_policy().await?;
+        }
         // Orders that went unanswered for too long are sent again.
         if self.in_flight.values().any(|order| order.sent_at.elapsed() > RESEND) {
             self.in_flight.retain(|_, order| order.sent_at.elapsed() <= RESEND);
             self.send_orders().await?;
         }
         Ok(())
+    }
+
+    /// Whether the container instance was deregistered, and has heard its last orders or had the time to. Its agent learns of it
+    /// when it connects again.
+    async fn is_dismissed(&mut self) -> bool {
+        let snapshot = self.control.store.snapshot();
+        let row = snapshot.get::<ContainerInstance>(&self.admission.key);
+        if row.is_some_and(|row| row.status != ContainerInstanceStatus::Inactive) {
+            return false;
+        }
+        let name = self.admission.container_instance.to_string();
+        let has_orders = snapshot.scan::<OutboxMessage>(Prefix::global(&[&name]), None).next().is_some();
+        self.farewell_beats += 1;
+        if has_orders && self.farewell_beats < FAREWELL_BEATS {
+            return false;
+        }
+        withdraw_orders(self.control, &name).await;
+        true
     }
 
     async fn hear(&mut self, frame: Message) -> Result<(), End> {
@@ -286,6 +396,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             Ok(AgentMessage::Ack(ack)) => self.acknowledge(&ack.message_id).await,
             Ok(AgentMessage::Nack(nack)) => {
                 tracing::warn!(reason = nack.reason, "the agent refused a message");
+                self.refused_policies |= nack.message_id.starts_with(POLICY);
                 Ok(())
             }
             Ok(AgentMessage::TaskStopVerification(candidates)) => self.verify(&candidates).await,
@@ -306,15 +417,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let Some(InFlight { order, .. }) = self.in_flight.remove(message_id) else { return Ok(()) };
         let control = self.control.clone();
         // Not awaited: the next order must not wait for this one's disk write.
-        tokio::spawn(async move { acknowledged(&control, &order).await });
+        while self.acknowledging.try_join_next().is_some() {}
+        self.acknowledging.spawn(async move { acknowledged(&control, &order).await });
         if self.in_flight.len() + 1 == IN_FLIGHT_MAXIMUM { self.send_orders().await } else { Ok(()) }
     }
 
     async fn send_orders(&mut self) -> Result<(), End> {
         let snapshot = self.control.store.snapshot();
         let name = self.admission.container_instance.to_string();
+        self.send_services(&snapshot, false).await?;
         let pending: Vec<Versioned<OutboxMessage>> =
             snapshot.scan::<OutboxMessage>(Prefix::global(&[&name]), None).collect();
+        // Before the tasks themselves: no packet of theirs passes unfiltered.
+        for order in pending.iter().filter(|order| order.order == OutboxOrder::Start) {
+            self.follow_network_of(&snapshot, &order.scope, &order.cluster, &order.task_id);
+        }
+        self.send_policy(&snapshot, false).await?;
         for order in pending {
             if self.in_flight.len() >= IN_FLIGHT_MAXIMUM {
                 break;
@@ -330,6 +448,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 take_out(self.control, &order).await;
                 continue;
             };
+            // What a task calls is told before it runs.
+            let key = task_key(&order.scope, &order.cluster, &order.task_id);
+            let namespace = snapshot.get::<Task>(&key).and_then(|task| service_connect::namespace_of(&task));
+            if let Some(namespace) = namespace.filter(|_| order.order == OutboxOrder::Start) {
+                self.follow(namespace);
+                self.send_services(&snapshot, false).await?;
+            }
             let message_id = self.message_id();
             let message = PayloadMessage {
                 cluster_arn: self.admission.cluster.to_string(),
@@ -349,6 +474,77 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     }
 
     /// Tells the agent all that it should be running, so that it asks about what it runs besides.
+    /// Tells the agent all that it enforces: what it has from before may be of an older process, or in pieces.
+    async fn send_whole_policy(&mut self) -> Result<(), End> {
+        let snapshot = self.control.store.snapshot();
+        let name = self.admission.container_instance.to_string();
+        self.networks.clear();
+        self.hosts_load_balancers =
+            snapshot.get::<ContainerInstance>(&self.admission.key).is_some_and(|row| row.fargate_capacity);
+        if self.hosts_load_balancers {
+            self.control.sessions.follow_hosted(&name, self.admission.epoch);
+        }
+        for task in snapshot.index::<Task>(TASKS_HOLDING, &[&name], None) {
+            self.follow_network_of(&snapshot, &task.scope, &task.cluster, &task.id);
+        }
+        self.send_policy(&snapshot, true).await
+    }
+
+    /// A task of the instance has an interface: its VPC is to be enforced here.
+    fn follow_network_of(&mut self, snapshot: &store::Snapshot, scope: &Scope, cluster: &str, id: &str) {
+        let arn = Arn::new("ecs", scope, format!("task/{cluster}/{id}")).to_string();
+        if let Some(interface) = network_interface_of_task(snapshot, &arn) {
+            self.follow_network(&interface.vpc);
+        }
+    }
+
+    fn follow_network(&mut self, vpc: &str) {
+        if !self.networks.contains_key(vpc) {
+            let name = self.admission.container_instance.to_string();
+            self.control.sessions.follow(&name, self.admission.epoch, vpc);
+            self.networks.insert(vpc.to_owned(), None);
+        }
+    }
+
+    /// Tells the agent what changed of the networks since it was told; with `all`, that there are no others.
+    async fn send_policy(&mut self, snapshot: &store::Snapshot, all: bool) -> Result<(), End> {
+        if self.hosts_load_balancers {
+            let hosted = snapshot
+                .view(|policies: &mut NetworkPolicies| policies.hosted().cloned().collect::<Vec<_>>());
+            for vpc in &hosted {
+                self.follow_network(vpc);
+            }
+        }
+        let news = snapshot.view(|policies: &mut NetworkPolicies| {
+            let parts = self.networks.iter().map(|(vpc, told)| (vpc.clone(), policies.since(vpc, *told)));
+            parts.filter(|(_, parts)| !parts.is_empty()).collect::<Vec<_>>()
+        });
+        let mut messages: Vec<NetworkPolicyMessage> = Vec::new();
+        for (vpc, parts) in news {
+            for part in parts {
+                self.networks.insert(vpc.clone(), Some(part.version));
+                messages.push(NetworkPolicyMessage {
+                    vpcs: BTreeMap::from([(vpc.clone(), part)]),
+                    more: true,
+                    ..NetworkPolicyMessage::default()
+                });
+            }
+        }
+        if all && messages.is_empty() {
+            messages.push(NetworkPolicyMessage::default());
+        }
+        let last = messages.len().saturating_sub(1);
+        for (index, mut message) in messages.into_iter().enumerate() {
+            message.cluster_arn = self.admission.cluster.to_string();
+            message.container_instance_arn = self.admission.container_instance.to_string();
+            message.message_id = format!("{POLICY}{}", self.message_id());
+            message.all = all && index == 0;
+            message.more = index < last;
+            self.send(&ServerMessage::NetworkPolicy(Box::new(message))).await?;
+        }
+        Ok(())
+    }
+
     async fn send_manifest(&mut self) -> Result<(), End> {
         let snapshot = self.control.store.snapshot();
         let name = self.admission.container_instance.to_string();
@@ -357,20 +553,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             .map(|task| TaskIdentifier {
                 task_arn: task.arn().to_string(),
                 task_cluster_arn: Cluster::arn_of(&task.scope, &task.cluster).to_string(),
-                desired_status: match task.desired_status {
-                    DesiredStatus::Running => WireStatus::Running,
-                    DesiredStatus::Stopped => WireStatus::Stopped,
+                desired_status: if task_lifecycle::is_kept_running(&task) {
+                    WireStatus::Running
+                } else {
+                    WireStatus::Stopped
                 },
             })
             .collect();
         let message_id = self.message_id();
         self.manifest = Some(message_id.clone());
+        self.beats_since_manifest = 0;
         let manifest = TaskManifestMessage {
             cluster_arn: self.admission.cluster.to_string(),
             container_instance_arn: name,
             message_id,
             generated_at: Some(self.control.clock.now().as_millis()),
-            timeline: self.admission.timeline,
+            // Above every number sent before.
+            timeline: i64::try_from(snapshot.version().number()).unwrap_or(i64::MAX),
             tasks,
         };
         self.send(&ServerMessage::TaskManifest(manifest)).await
@@ -410,8 +609,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             return false;
         };
         snapshot.get::<Task>(&task_key(&scope, cluster, id)).is_some_and(|task| {
-            task.desired_status == DesiredStatus::Running
-                && task.last_status != TaskStatus::Stopped
+            task_lifecycle::is_kept_running(&task)
                 && task.container_instance.as_ref() == Some(&self.admission.container_instance)
         })
     }
@@ -438,14 +636,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 /// The task object for an order; `None` when there is nothing left to order.
 fn message_for(snapshot: &store::Snapshot, order: &OutboxMessage) -> Option<agent_protocol::payload::Task> {
     let task = snapshot.get::<Task>(&task_key(&order.scope, &order.cluster, &order.task_id))?;
-    if task.last_status == TaskStatus::Stopped || task.generation != order.generation {
+    if task.generation != order.generation {
         return None;
     }
     if order.order == OutboxOrder::Stop {
+        // Also for a task that is shown STOPPED already: its machine was deregistered by force, and it may run yet.
         return Some(payload::stop_order(&task));
     }
-    let key = task_definition_key(&task.scope, &task.family, task.value.revision);
-    let definition = snapshot.get::<TaskDefinition>(&key)?;
+    if task.last_status == TaskStatus::Stopped {
+        return None;
+    }
+    let definition = definition_of(snapshot, &task)?;
     let surroundings = task_network::surroundings(snapshot, &task);
     match payload::start_order(&task, &definition, surroundings) {
         Ok(message) => Some(message),
@@ -454,6 +655,16 @@ fn message_for(snapshot: &store::Snapshot, order: &OutboxMessage) -> Option<agen
             None
         }
     }
+}
+
+/// What a task runs by; a daemon's task has a daemon task definition.
+fn definition_of(snapshot: &store::Snapshot, task: &Task) -> Option<TaskDefinition> {
+    if DaemonTaskDefinition::is_arn(&task.task_definition) {
+        let key = daemon_task_definition_key(&task.scope, &task.family, task.revision);
+        return Some(snapshot.get::<DaemonTaskDefinition>(&key)?.as_task_definition());
+    }
+    let key = task_definition_key(&task.scope, &task.family, task.revision);
+    snapshot.get::<TaskDefinition>(&key).map(|definition| TaskDefinition::clone(&definition))
 }
 
 /// An order was acknowledged: it leaves the outbox, and a task that was told to stop is stopping.
@@ -479,6 +690,21 @@ async fn acknowledged(control: &Control, order: &Versioned<OutboxMessage>) {
     });
     if let Err(error) = done.await {
         tracing::warn!(%error, "an order stays in the outbox and will be sent again");
+    }
+}
+
+/// Forgets the orders to a container instance that was deregistered: its agent joins as a new one, which is told what it should
+/// be running.
+async fn withdraw_orders(control: &Control, container_instance: &str) {
+    let done = control.store.update(|snapshot| {
+        let mut transaction = Transaction::new();
+        for order in snapshot.scan::<OutboxMessage>(Prefix::global(&[container_instance]), None) {
+            transaction.remove(&order);
+        }
+        Ok::<_, std::convert::Infallible>((transaction, ()))
+    });
+    if let Err(error) = done.await {
+        tracing::warn!(%error, "orders to a container instance that is gone stay in the outbox");
     }
 }
 

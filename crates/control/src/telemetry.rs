@@ -46,6 +46,8 @@ impl Control {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         loop {
             let answer = tokio::select! {
+                // In a fixed order, here as in the other session: a simulation must be able to repeat what happened.
+                biased;
                 frame = stream.next() => match frame {
                     Some(Ok(Message::Text(text))) => self.hear(&container_instance, text.as_str()).await,
                     Some(Ok(Message::Close(_))) => {

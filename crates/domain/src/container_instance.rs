@@ -140,9 +140,6 @@ pub struct ContainerInstance {
     /// Session epoch: raised at each connect, so that an older session is fenced.
     #[serde(default)]
     pub session_epoch: u64,
-    /// Last number drawn for a payload or manifest; they share one rising counter.
-    #[serde(default)]
-    pub sequence_number: i64,
     /// The id of the node's access key that it was registered with: the one that may speak for it besides the root
     /// user. `None` where the root user registered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

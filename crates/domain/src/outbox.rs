@@ -3,6 +3,8 @@
 use base::{Arn, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::Task;
+
 /// What an order asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutboxOrder {
@@ -32,4 +34,19 @@ pub struct OutboxMessage {
     pub generation: u64,
     /// When it was written.
     pub written_at: Timestamp,
+}
+
+impl OutboxMessage {
+    /// The order to stop a task, in its present generation; `None` where it is on no machine.
+    pub fn stop(task: &Task, now: Timestamp) -> Option<Self> {
+        Some(Self {
+            container_instance: task.container_instance.clone()?,
+            scope: task.scope.clone(),
+            cluster: task.cluster.clone(),
+            task_id: task.id.clone(),
+            order: OutboxOrder::Stop,
+            generation: task.generation,
+            written_at: now,
+        })
+    }
 }

@@ -1,5 +1,6 @@
 //! Tasks. Source: AWS, "Task" data type and "Amazon ECS task lifecycle".
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base::{Arn, Scope, Tag, Timestamp};
@@ -109,6 +110,87 @@ word_enum! {
     }
 }
 
+word_enum! {
+    /// Where a task stands with one of its target groups. Later is greater: it only ever moves on, but between the two
+    /// verdicts of the health checks.
+    TargetState {
+        /// Not yet a target.
+        Unregistered = "unregistered",
+        /// Registered; the load balancer has no verdict yet.
+        Initial = "initial",
+        /// Passes the load balancer's health checks.
+        Healthy = "healthy",
+        /// Fails them, or was taken out of the target group by somebody else.
+        Unhealthy = "unhealthy",
+        /// Deregistered; requests under way are let finish.
+        Draining = "draining",
+        /// No target any more.
+        Deregistered = "deregistered",
+    }
+}
+
+impl TargetState {
+    /// Whether it is a target that requests are sent to.
+    pub const fn is_registered(self) -> bool {
+        matches!(self, Self::Initial | Self::Healthy | Self::Unhealthy)
+    }
+}
+
+/// A target group that a service's task is registered in while it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskTarget {
+    /// The target group's ARN.
+    pub target_group: Arn,
+    /// The container that serves.
+    pub container: String,
+    /// Its port.
+    pub container_port: u16,
+    /// An address or the id of an EC2 instance, and a port: what it was registered as.
+    #[serde(default)]
+    pub target: Option<(String, u16)>,
+    /// Where it stands.
+    pub state: TargetState,
+    /// Why it is unhealthy, in the load balancer's words.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// When it was deregistered.
+    #[serde(default)]
+    pub deregistered_at: Option<Timestamp>,
+}
+
+word_enum! {
+    /// Where a task stands with one of its service registries. Later is greater: it only ever moves on.
+    RegistryState {
+        /// No instance yet.
+        Unregistered = "unregistered",
+        /// An instance of the service.
+        Registered = "registered",
+        /// No instance any more.
+        Deregistered = "deregistered",
+    }
+}
+
+/// A service of AWS Cloud Map that a service's task is registered in while it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRegistry {
+    /// The service's ARN.
+    pub service: Arn,
+    /// `port`, where that was given.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The container that serves.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// Its port.
+    #[serde(default)]
+    pub container_port: Option<u16>,
+    /// Where it stands.
+    pub state: RegistryState,
+    /// Whether AWS Cloud Map was told that the task is healthy; `None` where it does not ask.
+    #[serde(default)]
+    pub told_healthy: Option<bool>,
+}
+
 impl TaskStatus {
     /// Whether the task still holds resources of its host.
     pub const fn holds_resources(self) -> bool {
@@ -205,9 +287,30 @@ pub struct Task {
     /// Why it stopped, in a sentence.
     #[serde(default)]
     pub stopped_reason: Option<String>,
+    /// When it must be gone: its capacity is taken back then, whatever its containers' stop timeouts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_by: Option<Timestamp>,
     /// What ECS itself refers to it by; kept, never shown.
     #[serde(default)]
     pub reference_id: Option<String>,
+    /// Until when a service's scheduler does not stop it to scale in or to deploy; `None` is unprotected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected_until: Option<Timestamp>,
+    /// Whether its service has taken note of its end: each end counts once, in the transaction that sets this.
+    #[serde(default)]
+    pub accounted: bool,
+    /// How long it may be RUNNING, in seconds, where the caller set a limit (`roadstead:max-runtime-seconds`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_runtime_seconds: Option<i64>,
+    /// Target groups of its service's load balancers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TaskTarget>,
+    /// Services of AWS Cloud Map.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<TaskRegistry>,
+    /// The namespace of AWS Cloud Map whose services it calls through Service Connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connects_to: Option<String>,
     /// Tags.
     #[serde(default)]
     pub tags: Vec<Tag>,
@@ -229,9 +332,93 @@ impl Task {
         self.containers.iter().find(|container| container.name == name)
     }
 
+    /// Whether a service's scheduler started it: no caller may name such a group.
+    pub fn is_of_service(&self) -> bool {
+        self.group.starts_with("service:")
+    }
+
+    /// The id of the revision or task set that a service's scheduler started it for.
+    pub fn service_revision(&self) -> Option<&str> {
+        self.started_by.as_deref()?.strip_prefix(crate::STARTED_BY_SERVICE).filter(|_| self.is_of_service())
+    }
+
+    /// Whether a load balancer may send it requests, new ones or the rest of those under way.
+    pub fn is_served_by_load_balancers(&self) -> bool {
+        let served =
+            |target: &TaskTarget| target.state.is_registered() || target.state == TargetState::Draining;
+        self.targets.iter().any(served)
+    }
+
+    /// Whether AWS Cloud Map tells others of it.
+    pub fn is_discovered(&self) -> bool {
+        self.registries.iter().any(|there| there.state == RegistryState::Registered)
+    }
+
+    /// Whether others may be sent to it, by load balancers or AWS Cloud Map.
+    pub fn is_served(&self) -> bool {
+        self.is_served_by_load_balancers() || self.is_discovered()
+    }
+
+    /// Whether it is to be registered somewhere before it is RUNNING.
+    pub fn waits_for_registration(&self) -> bool {
+        self.targets.iter().any(|target| target.state == TargetState::Unregistered)
+            || self.registries.iter().any(|there| there.state == RegistryState::Unregistered)
+    }
+
+    /// Whether AWS Cloud Map is to be told of it: that it is there, is healthy or not, or goes.
+    pub fn is_discovered_anew(&self) -> bool {
+        let serves =
+            self.desired_status == DesiredStatus::Running && self.last_status < TaskStatus::Deactivating;
+        if !serves {
+            return self.is_discovered();
+        }
+        let healthy = self.passes_checks();
+        self.registries.iter().any(|there| match there.state {
+            RegistryState::Unregistered => self.last_status == TaskStatus::Activating,
+            RegistryState::Registered => there.told_healthy == Some(!healthy),
+            RegistryState::Deregistered => false,
+        })
+    }
+
+    /// Whether its containers' health checks pass; where essential ones have checks, not before the first verdict.
+    pub fn passes_checks(&self) -> bool {
+        match self.health_status {
+            HealthStatus::Healthy => true,
+            HealthStatus::Unhealthy => false,
+            HealthStatus::Unknown => {
+                !self.containers.iter().any(|container| container.essential && container.has_health_check)
+            }
+        }
+    }
+
+    /// What it takes of its container instance: what it asked for, and the ports that the instance found for it.
+    pub fn taken(&self) -> Cow<'_, Resources> {
+        let mut bindings =
+            self.containers.iter().flat_map(|container| &container.network_bindings).peekable();
+        if bindings.peek().is_none() {
+            return Cow::Borrowed(&self.resources);
+        }
+        let mut taken = self.resources.clone();
+        for binding in bindings {
+            match binding.protocol {
+                TransportProtocol::Tcp => taken.ports.tcp.extend(binding.host_ports()),
+                TransportProtocol::Udp => taken.ports.udp.extend(binding.host_ports()),
+            }
+        }
+        Cow::Owned(taken)
+    }
+
     /// Its network interface, where it has one.
     pub fn network_interface(&self) -> Option<&Attachment> {
         self.attachments.iter().find(|attachment| attachment.attachment_type == ELASTIC_NETWORK_INTERFACE)
+    }
+
+    /// When it has run for as long as it may; `None` while it has not begun to run, is being stopped, or has no limit.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let meant_to_run =
+            self.desired_status == DesiredStatus::Running && self.last_status.holds_resources();
+        let started_at = self.times.started_at.filter(|_| meant_to_run)?;
+        Some(started_at.plus_seconds(self.max_runtime_seconds?))
     }
 
     /// `arn:aws:ecs:REGION:ACCOUNT:task/CLUSTER/ID`.
@@ -342,6 +529,24 @@ pub struct NetworkBinding {
     /// Range on the host.
     #[serde(default)]
     pub host_port_range: Option<String>,
+}
+
+impl NetworkBinding {
+    /// The ports on the host; none where what an agent told makes no sense.
+    pub fn host_ports(&self) -> std::ops::RangeInclusive<u16> {
+        let single = |port: i32| u16::try_from(port).ok().filter(|port| *port > 0).map(|port| (port, port));
+        let range = |text: &str| {
+            let (first, last) = text.split_once('-')?;
+            Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?))
+        };
+        let found = match (self.host_port, self.host_port_range.as_deref()) {
+            (Some(port), _) => single(port),
+            (None, Some(text)) => range(text),
+            (None, None) => None,
+        };
+        let (first, last) = found.unwrap_or((1, 0));
+        first..=last
+    }
 }
 
 /// An agent that ECS runs inside a container.

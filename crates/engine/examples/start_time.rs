@@ -27,7 +27,7 @@ async fn measure(layer: &str, count: usize) {
     let mut phases: [Vec<Duration>; 5] = Default::default();
     for number in 0..count {
         let id = ContainerId::new(format!("c{number}")).expect("an id");
-        let root = RootFilesystem { lower_directories: vec![layer.into()], readonly: false };
+        let root = RootFilesystem { lower_directories: vec![layer.into()], readonly: false, writable: None };
         let mut spec = ContainerSpec::new(id.clone(), root, vec!["/bin/true".to_owned()]);
         spec.resources.memory_bytes = Some(64 << 20);
         spec.resources.cpu_shares = Some(256);
@@ -66,7 +66,7 @@ async fn measure(layer: &str, count: usize) {
 /// The memory that a shim has for itself (neither shared with other shims nor with files).
 async fn measure_memory(engine: &Engine, layer: &str) {
     let id = ContainerId::new("sleeper").expect("an id");
-    let root = RootFilesystem { lower_directories: vec![layer.into()], readonly: false };
+    let root = RootFilesystem { lower_directories: vec![layer.into()], readonly: false, writable: None };
     let arguments = vec!["/bin/sleep".to_owned(), "1000".to_owned()];
     engine.create(ContainerSpec::new(id.clone(), root, arguments)).await.expect("created");
     let pid = engine.start(&id).await.expect("started").pid;

@@ -30,6 +30,8 @@ type Answer = oneshot::Sender<Result<Reply, String>>;
 pub(crate) struct Container {
     pub(crate) id: ContainerId,
     pub(crate) directory: PathBuf,
+    /// Where its writable layer is: `directory`, or a directory of its own elsewhere.
+    pub(crate) writable: PathBuf,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) stop_signal: Signal,
     pub(crate) cgroup: Cgroup,
@@ -63,6 +65,7 @@ impl Known {
 pub(crate) struct Identity {
     pub(crate) id: ContainerId,
     pub(crate) directory: PathBuf,
+    pub(crate) writable: PathBuf,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) stop_signal: Signal,
     pub(crate) cgroup: Cgroup,
@@ -84,9 +87,9 @@ impl Container {
     }
 
     fn new(identity: Identity, known: Known, requests: mpsc::Sender<(Command, Answer)>) -> Arc<Self> {
-        let Identity { id, directory, labels, stop_signal, cgroup } = identity;
+        let Identity { id, directory, writable, labels, stop_signal, cgroup } = identity;
         let known = watch::Sender::new(known);
-        Arc::new(Self { id, directory, labels, stop_signal, cgroup, known, requests })
+        Arc::new(Self { id, directory, writable, labels, stop_signal, cgroup, known, requests })
     }
 
     pub(crate) fn known(&self) -> Known {

@@ -6,7 +6,10 @@ use std::io;
 use std::path::Path;
 
 use crate::cgroup::{Cgroup, Hierarchy};
-use crate::{oci, overlay};
+use crate::{oci, overlay, storage};
+
+/// Of the file system that is tried.
+const STORAGE_TRIAL_BYTES: u64 = 16 << 20;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +69,12 @@ pub fn check(directory: &Path) -> Vec<Finding> {
         ),
     ];
     findings.extend(cgroups());
+    findings.push(Finding::new(
+        "task-storage",
+        false,
+        task_storage(directory),
+        "without it Fargate tasks that ask for ephemeralStorage are refused, and those that do not are not bounded: install e2fsprogs, load the module (modprobe loop), and keep the data directory on a file system that knows O_TMPFILE (ext4, xfs, btrfs)",
+    ));
     findings
 }
 
@@ -118,6 +127,29 @@ fn overlayfs(directory: &Path) -> Result<String, String> {
     match result {
         Ok(()) => Ok(format!("a trial mount in {} worked", directory.display())),
         Err(error) => Err(format!("a trial mount in {} failed: {error}", directory.display())),
+    }
+}
+
+/// A real file system in a file, mounted in a mount namespace of a thread of its own.
+fn task_storage(directory: &Path) -> Result<String, String> {
+    let trial = directory.join(format!("storage-trial-{}", std::process::id()));
+    let result = std::thread::scope(|scope| {
+        let work = || -> io::Result<()> {
+            fs::create_dir_all(trial.join("mounted"))?;
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS | nix::sched::CloneFlags::CLONE_NEWNS)?;
+            let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
+            nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+            let target = trial.join("mounted");
+            storage::mount(&trial, STORAGE_TRIAL_BYTES, &target)?;
+            fs::write(target.join("file"), "written")?;
+            Ok(nix::mount::umount2(&target, nix::mount::MntFlags::MNT_DETACH)?)
+        };
+        scope.spawn(work).join().unwrap_or_else(|_| Err(io::Error::other("the trial ended early")))
+    });
+    let _ = fs::remove_dir_all(&trial);
+    match result {
+        Ok(()) => Ok("a file system in a file could be mounted on a loop device".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -7,10 +7,12 @@
 //!                 shim.sock   the shim's socket
 //!                 shim.log    the shim's own complaints
 //!                 seccomp.bpf the compiled seccomp filter, if it has one
-//!                 upper/ work/    the writable layer
+//!                 upper/ work/    the writable layer, unless the task has storage of its own
 //!                 private/    empty here; the shim's memory file system: root/ (the mounted root), bundle/, runtime/ (libcontainer's),
 //!                             files/ (hosts, hostname, resolv.conf)
 //! groups/<id>/group.json, holder.json, shm/
+//!             storage/    the task's own file system, if it has one: <container>/upper/ work/ and volumes
+//! templates/              empty file systems, copied for storage
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -21,7 +23,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::specification::ContainerId;
+use crate::specification::{ContainerId, ContainerSpec};
 
 pub(crate) const CONTAINERS: &str = "containers";
 pub(crate) const GROUPS: &str = "groups";
@@ -32,6 +34,10 @@ pub(crate) const STATE: &str = "state.json";
 pub(crate) const SOCKET: &str = "shim.sock";
 pub(crate) const PRIVATE: &str = "private";
 pub(crate) const LOG: &str = "shim.log";
+pub(crate) const STORAGE: &str = "storage";
+pub(crate) const TEMPLATES: &str = "templates";
+pub(crate) const UPPER: &str = "upper";
+pub(crate) const WORK: &str = "work";
 pub(crate) const FILTER: &str = "seccomp.bpf";
 /// The cgroup of the shims and holders, beside [`CONTAINERS`] and [`GROUPS`] in the engine's cgroup.
 pub(crate) const SHIMS: &str = "shims";
@@ -42,6 +48,11 @@ pub(crate) fn container_cgroup(engine: &str, id: &ContainerId, group: Option<&Co
         Some(group) => format!("{}/{id}", group_cgroup(engine, group)),
         None => format!("{engine}/{CONTAINERS}/{id}"),
     }
+}
+
+/// Where a container's writable layer is.
+pub(crate) fn writable_directory(directory: &Path, spec: &ContainerSpec) -> PathBuf {
+    spec.root.writable.as_ref().map_or_else(|| directory.to_owned(), |layers| layers.join(spec.id.as_str()))
 }
 
 /// A task group's cgroup.

@@ -18,6 +18,7 @@ mod program;
 mod shim;
 mod specification;
 mod status;
+mod storage;
 mod verbs;
 
 pub use engine::{Engine, EngineConfig, ShimCommand};
@@ -30,4 +31,5 @@ pub use specification::{
 };
 pub use status::{
     ContainerStatus, Created, ExecResult, ExecSpec, Exit, Started, State, Stats, TaskGroup, TaskGroupHandle,
+    TaskStorage,
 };

@@ -183,13 +183,17 @@ impl ContainerSpec {
     }
 }
 
-/// The layers under a container's root. The engine adds the writable upper directory in its own container directory.
+/// The layers under a container's root. The engine adds the writable layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFilesystem {
     /// Unpacked layer directories, topmost first. At least one; overlayfs takes at most 500.
     pub lower_directories: Vec<PathBuf>,
     /// Mounts the root read-only (`readonlyRootFilesystem`).
     pub readonly: bool,
+    /// Directory for the writable layers of several containers, each below its id; see `TaskGroupHandle::storage`. None: the
+    /// engine's own directory of the container.
+    #[serde(default)]
+    pub writable: Option<PathBuf>,
 }
 
 /// The seccomp profile of a container.

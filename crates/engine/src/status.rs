@@ -161,6 +161,18 @@ pub struct TaskGroup {
     pub share_ipc_namespace: bool,
     /// Size of the shared /dev/shm; none: 64 MiB.
     pub shared_memory_bytes: Option<u64>,
+    /// A file system of the task's own for its writable layers and volumes; none: they are the host's.
+    #[serde(default)]
+    pub storage: Option<TaskStorage>,
+}
+
+/// The bounded storage of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskStorage {
+    /// Its size.
+    pub bytes: u64,
+    /// Whether the task may not run without: on a machine that cannot bound it, the group is refused then.
+    pub required: bool,
 }
 
 /// A task group that exists.
@@ -176,4 +188,7 @@ pub struct TaskGroupHandle {
     pub ipc_namespace: Option<PathBuf>,
     /// For `IpcNamespace::Path`.
     pub shared_memory: Option<PathBuf>,
+    /// The root of the task's own file system: `layers` is for `RootFilesystem::writable`, the rest for volumes.
+    #[serde(default)]
+    pub storage: Option<PathBuf>,
 }

@@ -93,6 +93,7 @@ async fn memory_and_process_limits_hold() {
         share_pid_namespace: false,
         share_ipc_namespace: false,
         shared_memory_bytes: None,
+        storage: None,
     };
     bench.engine.create_task_group(group).await.unwrap();
     let mut member = bench.shell("member", "a=0123456789abcdef; while :; do a=$a$a; done");
@@ -263,6 +264,7 @@ async fn everything_killed_is_cleaned_up_by_the_next_engine() {
         share_pid_namespace: true,
         share_ipc_namespace: true,
         shared_memory_bytes: None,
+        storage: None,
     };
     bench.engine.create_task_group(group).await.unwrap();
     let mut pids = Vec::new();

@@ -339,6 +339,7 @@ engine_test!(task_groups_share_namespaces_and_limits, bench, {
         share_pid_namespace: true,
         share_ipc_namespace: true,
         shared_memory_bytes: Some(4 << 20),
+        storage: None,
     };
     let handle = bench.engine.create_task_group(group.clone()).await.unwrap();
     assert_eq!(bench.engine.create_task_group(group.clone()).await.unwrap(), handle);
@@ -488,7 +489,7 @@ engine_test!(many_layers, bench, {
         let mut lower_directories = lower_directories[..count].to_vec();
         lower_directories.push(image().lower_directories[0].clone());
         let mut spec = bench.shell("layers", "ls / | grep -c file-; cat /same");
-        spec.root = RootFilesystem { lower_directories, readonly: false };
+        spec.root = RootFilesystem { lower_directories, readonly: false, writable: None };
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
         let mut version = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
         if count > 200 && (version.next().unwrap(), version.next().unwrap()) < (6, 8) {

@@ -298,7 +298,7 @@ async fn links_at_mount_targets_stay_inside() {
     symlink(&outside, evil.join("etc")).unwrap();
     symlink(&outside, evil.join("proc")).unwrap();
     let mut spec = bench.shell("evil", "true");
-    spec.root = RootFilesystem { lower_directories: vec![evil], readonly: false };
+    spec.root = RootFilesystem { lower_directories: vec![evil], readonly: false, writable: None };
     // A link at /proc is refused (CVE-2023-28642); what matters is that nothing is made outside.
     let _ = bench.engine.create(spec).await;
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "something was made outside");

@@ -73,6 +73,13 @@ fn all_forms_and_compressions_of_one_image_give_the_same_trees() {
         assert_eq!(store.get("sample:1").as_ref(), Some(image));
         assert_eq!(store.get(&image.image_id).as_ref(), Some(image));
         assert_eq!(store.get(&image.image_id[7..19]).as_ref(), Some(image));
+        let digest = &image.manifest_digest;
+        assert_eq!(store.get(&format!("sample@{digest}")).as_ref(), Some(image));
+        assert_eq!(
+            store.get(&format!("other@{digest}")),
+            None,
+            "a repository speaks for its own images only"
+        );
         trees.push((image.image_id.clone(), image.size_bytes, merged_tree(&store, image)));
     }
     for other in &trees[1..] {

@@ -137,10 +137,18 @@ fn nftables() -> Result<String, NetworkError> {
     let cidr = Ipv4Cidr::containing(Ipv4Addr::new(172, 31, 0, 0), 16);
     let vpcs: Vec<_> = cidr.map(|cidr| ("rs-check-0".to_owned(), cidr)).into_iter().collect();
     let content = Content {
+        container_network: None,
+        containers: &[],
+        published: &[],
+        unpublished: &[],
         vpcs: &vpcs,
         attached: &[(MacAddress([2, 0, 0, 0, 0, 1]), Ipv4Addr::new(172, 31, 0, 9))],
+        public: &[],
+        vpcs6: &[],
+        attached6: &[],
         metadata_host: Ipv4Addr::new(169, 254, 171, 1),
         metadata: Some(std::net::SocketAddrV4::new(Ipv4Addr::new(169, 254, 171, 1), 80)),
+        resolver: Some(std::net::SocketAddrV4::new(Ipv4Addr::new(169, 254, 171, 1), 53)),
     };
     socket.send(&rules::write("check", &content))?;
     socket.send(&rules::remove("check"))?;

@@ -1,9 +1,9 @@
 //! What a caller says and gets.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use base::{Ipv4Cidr, MacAddress};
+use base::{Ipv4Cidr, Ipv6Cidr, MacAddress};
 use serde::{Deserialize, Serialize};
 
 /// How a [`crate::Network`] is set up.
@@ -26,6 +26,9 @@ pub struct VpcNetwork {
     pub id: String,
     /// All addresses of the VPC; must not overlap another VPC on this node.
     pub cidr: Ipv4Cidr,
+    /// Its IPv6 addresses; `None` changes nothing where the VPC is known to have some.
+    #[serde(default)]
+    pub ipv6_cidr: Option<Ipv6Cidr>,
     /// Its subnets, each within `cidr`.
     pub subnets: Vec<SubnetNetwork>,
 }
@@ -37,6 +40,9 @@ pub struct SubnetNetwork {
     pub id: String,
     /// The addresses of the subnet.
     pub cidr: Ipv4Cidr,
+    /// Its IPv6 addresses, within those of the VPC.
+    #[serde(default)]
+    pub ipv6_cidr: Option<Ipv6Cidr>,
 }
 
 /// The network interface that a task gets.
@@ -48,6 +54,9 @@ pub struct Attachment {
     pub mac: MacAddress,
     /// The private address; it says which VPC is meant.
     pub address: Ipv4Addr,
+    /// IPv6 addresses, of the same VPC.
+    #[serde(default)]
+    pub ipv6_addresses: Vec<Ipv6Addr>,
     /// Of the subnet.
     pub prefix_length: u8,
     /// The subnet's gateway.

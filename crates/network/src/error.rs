@@ -1,11 +1,12 @@
 //! What can go wrong.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use base::{Ipv4Cidr, MacAddress};
 
+use crate::host_ports::Protocol;
 use crate::nftables::NftablesError;
 
 /// Why the network could not do what it was asked.
@@ -27,7 +28,7 @@ pub enum NetworkError {
     #[error("{address} is in use by attachment {id}")]
     AddressInUse {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Whose it is.
         id: String,
     },
@@ -67,6 +68,38 @@ pub enum NetworkError {
     /// The VPC still has attachments.
     #[error("VPC {0} is in use by attachments")]
     VpcInUse(String),
+    /// No container is attached under this id.
+    #[error("no container is attached as {0}")]
+    NotAttached(String),
+    /// All addresses of the containers' bridge are taken.
+    #[error("no address is free on the containers' bridge")]
+    NoFreeAddress,
+    /// All networks that a bridge could have are taken.
+    #[error("no private network is free for the containers' bridge")]
+    NoNetwork,
+    /// Another container is published there. Docker's words.
+    #[error("Bind for 0.0.0.0:{0} failed: port is already allocated")]
+    PortAllocated(u16),
+    /// A program of the host has the port. Docker's words.
+    #[error("listen {protocol}4 0.0.0.0:{port}: bind: address already in use")]
+    PortInUse {
+        /// The protocol.
+        protocol: Protocol,
+        /// The port.
+        port: u16,
+    },
+    /// The port cannot be had for another reason.
+    #[error("port {port} cannot be held")]
+    Port {
+        /// The port.
+        port: u16,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The whole range is taken.
+    #[error("no port of the host's ephemeral range is free")]
+    NoFreePort,
     /// The network was shut down.
     #[error("the network has been shut down")]
     ShutDown,

@@ -2,14 +2,14 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use base::{Ipv4Cidr, MacAddress};
 use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags};
 use rtnetlink::packet_route::link::{
     BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVeth, LinkAttribute, LinkInfo,
     LinkMessage, State,
@@ -17,7 +17,10 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use rtnetlink::packet_route::rule::RuleAction;
 use rtnetlink::{
     AddressMessageBuilder, Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
     RouteMessageBuilder,
@@ -26,13 +29,15 @@ use tokio::task::JoinHandle;
 
 use crate::error::NetworkError;
 
+/// The address of the host on every bridge of a VPC that has IPv6 addresses.
+pub(crate) const IPV6_ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// The index of `lo` in every namespace.
 const LOOPBACK: u32 = 1;
 
 /// A socket to the network namespace that it was opened in.
 #[derive(Debug)]
 pub(crate) struct Links {
-    handle: Handle,
+    pub(crate) handle: Handle,
     connection: JoinHandle<()>,
 }
 
@@ -61,7 +66,7 @@ pub(crate) struct VethPair<'a> {
     pub(crate) mtu: u32,
 }
 
-fn failed(doing: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
+pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
     move |error| {
         let source = match error {
             rtnetlink::Error::NetlinkError(message) => message.to_io(),
@@ -120,7 +125,7 @@ impl Links {
         self.index(name).await
     }
 
-    async fn index(&self, name: &str) -> Result<u32, NetworkError> {
+    pub(crate) async fn index(&self, name: &str) -> Result<u32, NetworkError> {
         let link = self.find(name).await?;
         link.map(|link| link.index).ok_or_else(|| NetworkError::Link {
             doing: format!("cannot find the link {name}"),
@@ -171,18 +176,87 @@ impl Links {
         }
     }
 
+    /// Gives a link an IPv6 address, to be used at once: nobody else has it, which the kernel would otherwise ask about first.
+    pub(crate) async fn add_ipv6_address(
+        &self,
+        index: u32,
+        address: Ipv6Addr,
+        prefix_length: u8,
+    ) -> Result<(), NetworkError> {
+        let mut request = self.handle.address().add(index, address.into(), prefix_length);
+        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        match request.execute().await {
+            Err(error) if !is(&error, libc::EEXIST) => {
+                Err(failed(format!("cannot give link {index} the address {address}/{prefix_length}"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Inside a namespace: the interface's IPv6 addresses and the way out, by the router that all links have. Each address is a
+    /// network of its own, so that everything passes the router.
+    pub(crate) async fn set_up_ipv6(
+        &self,
+        name: &str,
+        addresses: &[Ipv6Addr],
+        router: MacAddress,
+    ) -> Result<(), NetworkError> {
+        const HOST: u8 = 128;
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let index = self.index(name).await?;
+        for address in addresses {
+            self.add_ipv6_address(index, *address, HOST).await?;
+        }
+        self.add_neighbour(index, IPV6_ROUTER.into(), router).await?;
+        let route =
+            RouteMessageBuilder::<Ipv6Addr>::new().gateway(IPV6_ROUTER).output_interface(index).build();
+        let added = self.handle.route().add(route).execute().await;
+        added.map_err(failed(format!("cannot route through {IPV6_ROUTER}")))
+    }
+
     /// Takes an address from a link; nothing happens where it does not have it.
     pub(crate) async fn remove_address(
         &self,
         index: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         prefix_length: u8,
     ) -> Result<(), NetworkError> {
-        let message =
-            AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, prefix_length).build();
+        let message = match address {
+            IpAddr::V4(address) => {
+                AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, prefix_length).build()
+            }
+            IpAddr::V6(address) => {
+                AddressMessageBuilder::<Ipv6Addr>::new().index(index).address(address, prefix_length).build()
+            }
+        };
         match self.handle.address().del(message).execute().await {
             Err(error) if !is(&error, libc::EADDRNOTAVAIL) => {
                 Err(failed(format!("cannot take the address {address} from link {index}"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the host take in what is sent to an address that no link has, and reach it itself from `source`. Nothing happens
+    /// where it does.
+    pub(crate) async fn add_local_route(
+        &self,
+        address: Ipv4Addr,
+        source: Ipv4Addr,
+    ) -> Result<(), NetworkError> {
+        let mut message = local_route(address);
+        message.attributes.push(RouteAttribute::PrefSource(RouteAddress::Inet(source)));
+        let added = self.handle.route().add(message).replace().execute().await;
+        added.map_err(failed(format!("cannot take in what is sent to {address}")))
+    }
+
+    /// No longer; nothing happens where it does not.
+    pub(crate) async fn remove_local_route(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
+        match self.handle.route().del(local_route(address)).execute().await {
+            Err(error) if !is(&error, libc::ESRCH) => {
+                Err(failed(format!("cannot stop taking in what is sent to {address}"))(error))
             }
             _ => Ok(()),
         }
@@ -238,20 +312,24 @@ impl Links {
     pub(crate) async fn add_neighbour(
         &self,
         bridge: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         mac: MacAddress,
     ) -> Result<(), NetworkError> {
-        let request = self.handle.neighbours().add(bridge, address.into());
+        let request = self.handle.neighbours().add(bridge, address);
         let request = request.state(NeighbourState::Permanent).link_layer_address(&mac.0).replace();
         request.execute().await.map_err(failed(format!("cannot note the neighbour {address}")))
     }
 
     /// Forgets it; nothing happens where it is not known.
-    pub(crate) async fn remove_neighbour(&self, bridge: u32, address: Ipv4Addr) -> Result<(), NetworkError> {
+    pub(crate) async fn remove_neighbour(&self, bridge: u32, address: IpAddr) -> Result<(), NetworkError> {
         let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Inet;
+        let (family, destination) = match address {
+            IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+            IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+        };
+        message.header.family = family;
         message.header.ifindex = bridge;
-        message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+        message.attributes.push(NeighbourAttribute::Destination(destination));
         match self.handle.neighbours().del(message).execute().await {
             Err(error) if !is(&error, libc::ENOENT) && !is(&error, libc::ENODEV) => {
                 Err(failed(format!("cannot forget the neighbour {address}"))(error))
@@ -317,6 +395,49 @@ impl Links {
         added.map_err(failed(format!("cannot route through {gateway}")))
     }
 
+    /// Routes what has a mark by the table of the same number; nothing happens where it is so.
+    pub(crate) async fn add_rule_of_mark(&self, mark: u32, priority: u32) -> Result<(), NetworkError> {
+        let request = self.handle.rule().add().fw_mark(mark).table_id(mark).priority(priority);
+        match request.action(RuleAction::ToTable).v4().execute().await {
+            Err(error) if !is(&error, libc::EEXIST) => {
+                Err(failed("cannot add a rule of routing".to_owned())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes such a rule away; nothing happens where there is none.
+    pub(crate) async fn remove_rule_of_mark(&self, mark: u32, priority: u32) -> Result<(), NetworkError> {
+        let request = self.handle.rule().add().fw_mark(mark).table_id(mark).priority(priority);
+        let message = request.action(RuleAction::ToTable).v4().message_mut().clone();
+        match self.handle.rule().del(message).execute().await {
+            Err(error) if !is(&error, libc::ENOENT) => {
+                Err(failed("cannot remove a rule of routing".to_owned())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes every address local in a table of its own.
+    pub(crate) async fn add_all_local_route(&self, table: u32) -> Result<(), NetworkError> {
+        match self.handle.route().add(all_local_route(table)).execute().await {
+            Err(error) if !is(&error, libc::EEXIST) => {
+                Err(failed("cannot add a local route".to_owned())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes such a route away; nothing happens where there is none.
+    pub(crate) async fn remove_all_local_route(&self, table: u32) -> Result<(), NetworkError> {
+        match self.handle.route().del(all_local_route(table)).execute().await {
+            Err(error) if !is(&error, libc::ESRCH) => {
+                Err(failed("cannot remove a local route".to_owned())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The networks that the main routing table knows with the indexes of their links, and that of the default route's.
     pub(crate) async fn routes(&self) -> Result<(Vec<(Ipv4Cidr, Option<u32>)>, Option<u32>), NetworkError> {
         let messages = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
@@ -328,6 +449,19 @@ impl Links {
         let outward = default.and_then(|(_, link)| *link);
         Ok((routes, outward))
     }
+}
+
+fn local_route(address: Ipv4Addr) -> RouteMessage {
+    const HOST: u8 = 32;
+    let mut message = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(address, HOST)
+        .output_interface(LOOPBACK)
+        .table_id(u32::from(libc::RT_TABLE_LOCAL))
+        .kind(RouteType::Local)
+        .scope(RouteScope::Host)
+        .build();
+    message.header.protocol = RouteProtocol::Static;
+    message
 }
 
 fn output_link(message: &RouteMessage) -> Option<u32> {
@@ -384,4 +518,14 @@ fn destination(message: &RouteMessage) -> Option<Ipv4Cidr> {
     });
     let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
     Ipv4Cidr::containing(address, message.header.destination_prefix_length)
+}
+
+/// Everything is this machine's, in the table of this number.
+fn all_local_route(table: u32) -> RouteMessage {
+    RouteMessageBuilder::<Ipv4Addr>::new()
+        .table_id(table)
+        .kind(RouteType::Local)
+        .scope(RouteScope::Host)
+        .output_interface(LOOPBACK)
+        .build()
 }

@@ -1,26 +1,36 @@
 //! [`Network`]: what the agent calls.
 
-use std::collections::{BTreeMap, HashSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use base::Ipv4Cidr;
+use base::{Ipv4Cidr, MacAddress};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Attachment, NetworkConfig, TaskNetwork, VpcNetwork};
+use crate::container_network::CONTAINERS;
 use crate::error::NetworkError;
+use crate::host_ports::HostPorts;
 use crate::links::{Links, VethPair};
 use crate::namespace;
 use crate::nftables::{Batch, NftablesSocket};
 use crate::record::{AttachmentRecord, Records, Stage, VpcRecord};
-use crate::rules;
+use crate::security_groups::{SecurityGroupChange, SecurityGroupPolicy, SecurityGroups};
 use crate::sysctl::Shared;
+use crate::{ipv6_rules, rules};
 
+mod containers;
+mod public;
 mod remove;
 mod start;
+mod transparent;
 mod vpc;
 
+pub use public::PublicAddress;
+
+/// How the ids of load balancers' attachments start: they are not the agent's.
+pub const LOAD_BALANCER_PREFIX: &str = "lb-";
 /// The name of a task's interface, as on Fargate.
 const INTERFACE: &str = "eth0";
 /// Attachments of one network: bounded by interface names (see [`State::new_name`]) and far above what a machine runs.
@@ -39,13 +49,18 @@ struct Inner {
     records: Records,
     links: Links,
     nftables: Mutex<NftablesSocket>,
+    security_groups: Mutex<SecurityGroups>,
     shared: Shared,
     metadata_host: Ipv4Addr,
     state: Mutex<State>,
     /// Held while VPCs change, which takes several steps.
     vpc_changes: tokio::sync::Mutex<()>,
+    /// Held while the containers' bridge is looked for and made.
+    bridge_making: tokio::sync::Mutex<()>,
     /// Held while a neighbour entry changes: an address that changes hands must keep that of its new owner.
     neighbour_changes: tokio::sync::Mutex<()>,
+    /// Held while public addresses change.
+    public_changes: tokio::sync::Mutex<()>,
     removals: mpsc::Sender<AttachmentRecord>,
     /// How many removals were asked for, and how many are done.
     removals_asked: watch::Sender<u64>,
@@ -63,6 +78,16 @@ struct State {
     leaving: HashSet<String>,
     last_name: u16,
     metadata: Option<SocketAddrV4>,
+    resolver: Option<SocketAddrV4>,
+    /// Public addresses by private ones: as they should be, and as they are.
+    public_wanted: BTreeMap<Ipv4Addr, PublicAddress>,
+    public_made: BTreeMap<Ipv4Addr, PublicAddress>,
+    /// Ports of the host that containers are published at.
+    host_ports: HostPorts,
+    /// Addresses of the host at which none is.
+    unpublished: BTreeSet<Ipv4Addr>,
+    /// The address that the last container was given.
+    last_container: Option<Ipv4Addr>,
 }
 
 #[derive(Clone, Debug)]
@@ -91,7 +116,9 @@ impl Network {
 
     /// The VPCs of this node.
     pub fn vpcs(&self) -> Vec<VpcNetwork> {
-        self.inner.state().vpcs.values().map(|vpc| vpc.record.vpc.clone()).collect()
+        let state = self.inner.state();
+        let vpcs = state.vpcs.values().filter(|vpc| vpc.record.vpc.id != CONTAINERS);
+        vpcs.map(|vpc| vpc.record.vpc.clone()).collect()
     }
 
     /// The address of the host on which the agent serves task metadata: only tasks and the host itself reach it.
@@ -106,6 +133,42 @@ impl Network {
         self.inner.change_rules(|batch| rules::move_metadata(batch, endpoint))?;
         state.metadata = endpoint;
         Ok(())
+    }
+
+    /// Says where the VPC resolver listens: from now on, tasks reach it as 169.254.169.253 and as their VPC's base address
+    /// plus two, port 53, with their own address as the source. With `None` they reach nothing there.
+    pub fn serve_resolver(&self, endpoint: Option<SocketAddrV4>) -> Result<(), NetworkError> {
+        let mut state = self.inner.open_state()?;
+        self.inner.change_rules(|batch| rules::move_resolver(batch, endpoint))?;
+        state.resolver = endpoint;
+        Ok(())
+    }
+
+    /// Enforces security groups from now on, all of them at once; what did not change is left alone. Before the first
+    /// call, what an earlier run enforced stays in force.
+    pub fn apply_security_groups(&self, policy: &SecurityGroupPolicy) -> Result<(), NetworkError> {
+        self.inner.change_security_groups(|groups| policy.since(groups.policy()))
+    }
+
+    /// The same where it is known what changed. After an error, the next call writes everything anew.
+    pub fn change_security_groups(&self, change: &SecurityGroupChange) -> Result<(), NetworkError> {
+        self.inner.change_security_groups(|_| change.clone())
+    }
+
+    /// Whether security groups are in force for this address.
+    pub fn has_security_groups(&self, address: IpAddr) -> bool {
+        self.inner.security_groups().is_member(address)
+    }
+
+    /// Gives the host an address of a subnet, such as a load balancer's; nothing happens where it has it. The VPC must be
+    /// known.
+    pub async fn add_host_address(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
+        self.inner.host_address(address, true).await
+    }
+
+    /// Takes such an address away again.
+    pub async fn remove_host_address(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
+        self.inner.host_address(address, false).await
     }
 
     /// Makes a namespace with `eth0` in it. Asked again with the same values, it gives what exists.
@@ -156,10 +219,10 @@ impl Network {
         found.map(|record| record.id.clone())
     }
 
-    /// Detaches all but `keep`: for the agent's start, when it knows which tasks still run.
+    /// Detaches all tasks but `keep`: for the agent's start, when it knows which tasks still run.
     pub async fn sweep(&self, keep: &HashSet<String>) -> Result<(), NetworkError> {
         for id in self.list() {
-            if !keep.contains(&id) {
+            if !keep.contains(&id) && !id.starts_with(LOAD_BALANCER_PREFIX) {
                 self.detach(&id).await?;
             }
         }
@@ -226,7 +289,15 @@ impl State {
         for record in self.attachments.values() {
             let Some(other) = &record.attachment else { continue };
             if other.address == attachment.address {
-                return Err(NetworkError::AddressInUse { address: other.address, id: record.id.clone() });
+                return Err(NetworkError::AddressInUse {
+                    address: other.address.into(),
+                    id: record.id.clone(),
+                });
+            }
+            if let Some(address) =
+                other.ipv6_addresses.iter().find(|address| attachment.ipv6_addresses.contains(address))
+            {
+                return Err(NetworkError::AddressInUse { address: (*address).into(), id: record.id.clone() });
             }
             if other.mac == attachment.mac {
                 return Err(NetworkError::MacInUse { mac: other.mac, id: record.id.clone() });
@@ -274,6 +345,25 @@ impl Inner {
         socket.send(&batch).map_err(NetworkError::Nftables)
     }
 
+    fn security_groups(&self) -> MutexGuard<'_, SecurityGroups> {
+        self.security_groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_security_groups(
+        &self,
+        change: impl FnOnce(&SecurityGroups) -> SecurityGroupChange,
+    ) -> Result<(), NetworkError> {
+        let _open = self.open_state()?;
+        let mut groups = self.security_groups();
+        let change = change(&groups);
+        let batch = groups.change(&self.name, &change);
+        let mut socket = self.nftables.lock().unwrap_or_else(PoisonError::into_inner);
+        socket.send(&batch).map_err(|error| {
+            groups.refused();
+            NetworkError::Nftables(error)
+        })
+    }
+
     fn namespace_path(&self, name: &str) -> PathBuf {
         self.records.namespaces().join(name)
     }
@@ -318,6 +408,7 @@ impl Inner {
                 Stage::Making | Stage::Removing => Err(NetworkError::AttachmentBusy(id)),
             };
         }
+        let mut container = false;
         let bridge = match &attachment {
             None => None,
             Some(attachment) => {
@@ -329,16 +420,34 @@ impl Inner {
                 let Attachment { address, gateway, prefix_length, .. } = *attachment;
                 let vpc = state.vpc_of(attachment);
                 let vpc = vpc.ok_or(NetworkError::NoSubnet { address, gateway, prefix_length })?;
-                Some(Bridge { link: vpc.link, name: self.bridge_name(vpc.record.bridge) })
+                container = vpc.record.vpc.id == CONTAINERS;
+                let name = self.bridge_name(vpc.record.bridge);
+                Some(Bridge { link: vpc.link, name, mac: vpc::bridge_mac(vpc.record.vpc.cidr) })
             }
         };
         if state.attachments.len() >= ATTACHMENTS_MAXIMUM {
             return Err(NetworkError::AttachmentBusy(id));
         }
         let namespace = state.new_name(&self.name).ok_or_else(|| NetworkError::AttachmentBusy(id.clone()))?;
-        let record = AttachmentRecord { id: id.clone(), stage: Stage::Making, attachment, namespace };
+        let record = AttachmentRecord {
+            id: id.clone(),
+            stage: Stage::Making,
+            attachment,
+            namespace,
+            container,
+            published: Vec::new(),
+        };
         state.attachments.insert(id, record.clone());
         Ok(Reserved::New(record, bridge))
+    }
+
+    /// Tells the host for good which hardware address has an attachment's addresses.
+    async fn add_neighbours(&self, bridge: u32, attachment: &Attachment) -> Result<(), NetworkError> {
+        self.links.add_neighbour(bridge, attachment.address.into(), attachment.mac).await?;
+        for address in &attachment.ipv6_addresses {
+            self.links.add_neighbour(bridge, (*address).into(), attachment.mac).await?;
+        }
+        Ok(())
     }
 
     /// Makes what `record` says, which is written first.
@@ -348,6 +457,9 @@ impl Inner {
         let (Some(attachment), Some(bridge)) = (&record.attachment, bridge) else {
             return new.links.set_up_loopback().await;
         };
+        if record.container {
+            return self.make_container(record, attachment, &new).await;
+        }
         let Attachment { mac, address, prefix_length, gateway, .. } = *attachment;
         let pair = VethPair {
             name: &record.namespace,
@@ -360,11 +472,16 @@ impl Inner {
         self.links.add_veth(&pair).await?;
         {
             let _alone = self.neighbour_changes.lock().await;
-            self.links.add_neighbour(bridge.link, address, mac).await?;
+            self.add_neighbours(bridge.link, attachment).await?;
         }
-        self.change_rules(|batch| rules::add_attached(batch, mac, address))?;
+        self.change_rules(|batch| {
+            rules::add_attached(batch, mac, address);
+            ipv6_rules::add_attached(batch, mac, &attachment.ipv6_addresses);
+        })?;
         new.links.set_up_loopback().await?;
+        self.lead_public(&[address]).await?;
         new.links.set_up_interface(INTERFACE, address, prefix_length, gateway).await?;
+        new.links.set_up_ipv6(INTERFACE, &attachment.ipv6_addresses, bridge.mac).await?;
         new.links.wait_until_up(INTERFACE).await?;
         self.links.wait_until_up(&record.namespace).await?;
         // A bridge has no carrier before its first port.
@@ -385,4 +502,5 @@ struct Bridge {
     /// Its index.
     link: u32,
     name: String,
+    mac: MacAddress,
 }

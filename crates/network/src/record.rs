@@ -4,7 +4,9 @@
 //! it. It describes kernel objects, which a power cut removes: so it is not flushed to the disk (that would cost more
 //! than the attachment itself), and one from before the last boot is thrown away.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Attachment, VpcNetwork};
 use crate::error::NetworkError;
+use crate::host_ports::PublishedPorts;
+use crate::net::PublicAddress;
 
 /// How far an attachment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,12 @@ pub(crate) struct AttachmentRecord {
     /// The name of the namespace's file below `namespaces/`, and of the host's end of its veth pair. Unlike `id`, never
     /// used again while an earlier one of the same id is still being removed.
     pub(crate) namespace: String,
+    /// Whether it is a container's of network mode `bridge`.
+    #[serde(default)]
+    pub(crate) container: bool,
+    /// Ports of the host that lead to it.
+    #[serde(default)]
+    pub(crate) published: Vec<PublishedPorts>,
 }
 
 /// A VPC and the number of its bridge.
@@ -42,6 +52,9 @@ pub(crate) struct VpcRecord {
     pub(crate) vpc: VpcNetwork,
     pub(crate) bridge: u16,
 }
+
+/// The file of public addresses.
+const PUBLIC: &str = "public-addresses";
 
 /// The directory of records.
 #[derive(Debug)]
@@ -98,6 +111,21 @@ impl Records {
         remove(&self.attachments().join(namespace))
     }
 
+    /// Which public address leads to which private one.
+    pub(crate) fn write_public(&self, made: &BTreeMap<Ipv4Addr, PublicAddress>) -> Result<(), NetworkError> {
+        write_json(&self.root.join(PUBLIC), made)
+    }
+
+    pub(crate) fn read_public(&self) -> Result<BTreeMap<Ipv4Addr, PublicAddress>, NetworkError> {
+        let path = self.root.join(PUBLIC);
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|error| NetworkError::file("damaged record", &path, io::Error::other(error))),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(source) => Err(NetworkError::file("cannot read", &path, source)),
+        }
+    }
+
     pub(crate) fn write_vpc(&self, record: &VpcRecord) -> Result<(), NetworkError> {
         write_json(&self.vpcs().join(record.bridge.to_string()), record)
     }
@@ -124,6 +152,7 @@ impl Records {
                 _ => {}
             }
         }
+        remove(&self.root.join(PUBLIC))?;
         remove(&self.root.join("boot-id"))?;
         // The directory itself goes where nothing else is in it.
         let _ = std::fs::remove_dir(&self.root);
@@ -193,6 +222,8 @@ mod tests {
                         stage: Stage::Making,
                         attachment: None,
                         namespace: format!("rsabcdef.{number}"),
+                        container: false,
+                        published: Vec::new(),
                     };
                     for _ in 0..200 {
                         records.write_attachment(&record).unwrap();

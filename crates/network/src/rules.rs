@@ -1,20 +1,25 @@
-//! The instance's nftables table: written here once, changed by element and never by rule but for the metadata endpoint.
+//! The instance's nftables table: written here once, changed by element and never by rule but for the metadata endpoint and
+//! the resolver.
 //!
 //! | set | holds |
 //! | --- | --- |
-//! | `bridges` | names of the VPCs' bridges |
+//! | `bridges` | names of the VPCs' bridges, and of the containers' links (see `port_rules`) |
 //! | `same_vpc` | bridge . bridge, for each bridge with itself |
 //! | `vpcs` | the VPCs' networks |
 //! | `attached` | hardware address . IPv4 address of every attachment |
+//! | `resolvers` | where tasks ask for names: 169.254.169.253, and in each VPC its base address plus two |
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use base::{Ipv4Cidr, MacAddress};
+use base::{Ipv4Cidr, Ipv6Cidr, MacAddress};
 
+use crate::ipv6_rules;
 use crate::nftables::{
     Batch, Chain, ChainKind, Comparison, Connection, Element, Expression, Family, Hook, KeyType, Meta,
     PayloadBase, Policy, Set, SetData, Verdict, interface_name, interval, register,
 };
+use crate::port_rules::{self, Published};
+use crate::public_rules::{self, Mapping};
 
 /// Where a task asks for metadata and credentials, port 80. Source: "Amazon ECS task metadata endpoint".
 pub(crate) const METADATA_FROM_TASKS: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);
@@ -23,16 +28,38 @@ const METADATA_PORT: u16 = 80;
 /// The chain that translates to the metadata endpoint.
 const METADATA_CHAIN: &str = "metadata";
 
+/// Where every VPC's tasks may ask for names. Source: "DNS attributes for your VPC", Amazon VPC user guide.
+const RESOLVER_FROM_TASKS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+const DNS_PORT: u16 = 53;
+/// The chain that translates to the resolver.
+const RESOLVER_CHAIN: &str = "resolver";
+
 /// What makes up the table at its start.
 pub(crate) struct Content<'a> {
     /// The bridges and the VPCs they are for.
     pub(crate) vpcs: &'a [(String, Ipv4Cidr)],
     /// The attachments.
     pub(crate) attached: &'a [(MacAddress, Ipv4Addr)],
+    /// The bridges and IPv6 networks of VPCs that have some.
+    pub(crate) vpcs6: &'a [(String, Ipv6Cidr)],
+    /// The attachments' IPv6 addresses.
+    pub(crate) attached6: &'a [(MacAddress, Vec<Ipv6Addr>)],
+    /// Public addresses.
+    pub(crate) public: &'a [Mapping],
+    /// The containers' network.
+    pub(crate) container_network: Option<Ipv4Cidr>,
+    /// Their links and addresses.
+    pub(crate) containers: &'a [(String, Ipv4Addr)],
+    /// Ports that are published.
+    pub(crate) published: &'a [Published],
+    /// Addresses at which nothing is.
+    pub(crate) unpublished: &'a [Ipv4Addr],
     /// The host's address that the metadata endpoint listens on.
     pub(crate) metadata_host: Ipv4Addr,
     /// Where the metadata endpoint listens.
     pub(crate) metadata: Option<SocketAddrV4>,
+    /// Where the resolver listens.
+    pub(crate) resolver: Option<SocketAddrV4>,
 }
 
 /// The table's name for an instance.
@@ -67,18 +94,50 @@ pub(crate) fn write(instance: &str, content: &Content) -> Batch {
     batch.add_set(&set("same_vpc", &[KeyType::InterfaceName, KeyType::InterfaceName], false));
     batch.add_set(&set("vpcs", &[KeyType::Ipv4Address], true));
     batch.add_set(&set("attached", &[KeyType::EthernetAddress, KeyType::Ipv4Address], false));
+    batch.add_set(&set("resolvers", &[KeyType::Ipv4Address], false));
+    batch.add_elements("resolvers", &[Element::new(&[&RESOLVER_FROM_TASKS.octets()])]);
+    public_rules::add_maps(&mut batch);
+    port_rules::add_sets(&mut batch);
     for (bridge, cidr) in content.vpcs {
         add_vpc(&mut batch, bridge, *cidr);
     }
+    if let Some(cidr) = content.container_network {
+        port_rules::add_network(&mut batch, cidr);
+    }
+    for (link, address) in content.containers {
+        port_rules::add_container(&mut batch, link, *address);
+    }
+    for (address, ports) in content.published {
+        port_rules::publish(&mut batch, *address, ports);
+    }
+    for address in content.unpublished {
+        port_rules::change_unpublished(&mut batch, *address, true);
+    }
+    for mapping in content.public {
+        public_rules::add(&mut batch, mapping);
+    }
     let attached: Vec<Element> = content.attached.iter().map(|(mac, ip)| attached(*mac, *ip)).collect();
     batch.add_elements("attached", &attached);
+    ipv6_rules::add_sets(&mut batch);
+    for (bridge, cidr) in content.vpcs6 {
+        ipv6_rules::add_vpc(&mut batch, bridge, *cidr);
+    }
+    for (mac, addresses) in content.attached6 {
+        ipv6_rules::add_attached(&mut batch, *mac, addresses);
+    }
     add_from_tasks(&mut batch);
+    port_rules::add_from_containers(&mut batch);
     add_input(&mut batch, content.metadata_host);
     add_forward(&mut batch);
     add_output(&mut batch);
     add_translation(&mut batch);
+    public_rules::add_translation(&mut batch);
+    port_rules::add_translation(&mut batch);
     if let Some(endpoint) = content.metadata {
         batch.add_rule(METADATA_CHAIN, &to_metadata(endpoint));
+    }
+    if let Some(endpoint) = content.resolver {
+        add_resolver(&mut batch, endpoint);
     }
     batch
 }
@@ -89,6 +148,7 @@ pub(crate) fn add_vpc(batch: &mut Batch, bridge: &str, cidr: Ipv4Cidr) {
     batch.add_elements("bridges", &[Element::new(&[&name])]);
     batch.add_elements("same_vpc", &[Element::new(&[&name, &name])]);
     batch.add_elements("vpcs", &interval(cidr));
+    batch.add_elements("resolvers", &resolver_of(cidr));
 }
 
 /// Takes a VPC out.
@@ -97,6 +157,12 @@ pub(crate) fn remove_vpc(batch: &mut Batch, bridge: &str, cidr: Ipv4Cidr) {
     batch.delete_elements("bridges", &[Element::new(&[&name])]);
     batch.delete_elements("same_vpc", &[Element::new(&[&name, &name])]);
     batch.delete_elements("vpcs", &interval(cidr));
+    batch.delete_elements("resolvers", &resolver_of(cidr));
+}
+
+/// A VPC's resolver: its base address plus two.
+fn resolver_of(cidr: Ipv4Cidr) -> Vec<Element> {
+    cidr.nth(2).iter().map(|address| Element::new(&[&address.octets()])).collect()
 }
 
 /// Lets an attachment send.
@@ -117,11 +183,26 @@ pub(crate) fn move_metadata(batch: &mut Batch, endpoint: Option<SocketAddrV4>) {
     }
 }
 
+/// Moves the resolver.
+pub(crate) fn move_resolver(batch: &mut Batch, endpoint: Option<SocketAddrV4>) {
+    batch.flush_chain(RESOLVER_CHAIN);
+    if let Some(endpoint) = endpoint {
+        add_resolver(batch, endpoint);
+    }
+}
+
+/// Over both transports.
+fn add_resolver(batch: &mut Batch, endpoint: SocketAddrV4) {
+    for protocol in [libc::IPPROTO_UDP, libc::IPPROTO_TCP] {
+        batch.add_rule(RESOLVER_CHAIN, &translated(protocol as u8, DNS_PORT, endpoint));
+    }
+}
+
 fn attached(mac: MacAddress, address: Ipv4Addr) -> Element {
     Element::new(&[&mac.0, &address.octets()])
 }
 
-/// Whatever comes from a task passes here first: IPv4 only, from its own addresses only, and never to loopback, which
+/// Whatever comes from a task passes here first: from its own addresses only, and never to loopback, which
 /// other software may have opened to the network (`route_localnet`).
 fn add_from_tasks(batch: &mut Batch) {
     const BEFORE_CONNECTION_TRACKING: i32 = -300;
@@ -131,8 +212,6 @@ fn add_from_tasks(batch: &mut Batch) {
         hook: Some((ChainKind::Filter, Hook::Prerouting, BEFORE_CONNECTION_TRACKING, Policy::Accept)),
     });
     batch.add_rule("prerouting", &rule(&[from_tasks(), jump("from_tasks")]));
-    batch
-        .add_rule("from_tasks", &rule(&[is_not(Meta::Protocol, &[libc::NFPROTO_IPV4 as u8]), drop_packet()]));
     let own_addresses = vec![
         Expression::Meta { key: Meta::InputInterfaceType, to: register::FIRST },
         compare(Comparison::Equal, &libc::ARPHRD_ETHER.to_ne_bytes()),
@@ -146,6 +225,7 @@ fn add_from_tasks(batch: &mut Batch) {
         compare(Comparison::Equal, &[127]),
     ];
     batch.add_rule("from_tasks", &rule(&[ipv4(), loopback, drop_packet()]));
+    ipv6_rules::add_from_tasks(batch);
 }
 
 /// The metadata endpoint's address is for tasks and the host itself, not for the host's neighbours.
@@ -153,12 +233,25 @@ fn add_input(batch: &mut Batch, metadata_host: Ipv4Addr) {
     batch.add_chain(&filter("input", Hook::Input));
     let elsewhere = [not_from_tasks(), is_not(Meta::InputInterfaceName, &interface_name("lo"))].concat();
     batch.add_rule("input", &rule(&[ipv4(), destination(metadata_host), elsewhere, drop_packet()]));
+    port_rules::add_input(batch);
+    // What is the host's in a VPC (gateways, load balancers) is for that VPC, or for those who come by its public address.
+    batch.add_rule("input", &rule(&[from_tasks(), is_translated(), accept()]));
+    let of_another_vpc = vec![
+        Expression::Payload { base: PayloadBase::Network, offset: 16, length: 4, to: register::FIRST },
+        Expression::Lookup { set: "vpcs".to_owned(), from: register::FIRST, inverted: false },
+        Expression::DestinationKindHere { to: register::FIRST },
+        compare(Comparison::NotEqual, &u32::from(libc::RTN_LOCAL).to_ne_bytes()),
+    ];
+    batch.add_rule("input", &rule(&[from_tasks(), ipv4(), of_another_vpc, drop_packet()]));
+    ipv6_rules::add_input(batch, from_tasks());
 }
 
 fn add_forward(batch: &mut Batch) {
     /// `established` and `related` of `ct state` (linux/netfilter/nf_conntrack_common.h).
     const ANSWERS: u32 = 0b110;
     batch.add_chain(&filter("forward", Hook::Forward));
+    public_rules::add_forward(batch);
+    port_rules::add_forward(batch);
     let same_vpc = vec![
         Expression::Meta { key: Meta::InputInterfaceName, to: register::PART_0 },
         Expression::Meta { key: Meta::OutputInterfaceName, to: register::PART_0 + 4 },
@@ -173,6 +266,7 @@ fn add_forward(batch: &mut Batch) {
         compare(Comparison::Equal, &[169, 254]),
     ];
     batch.add_rule("forward", &rule(&[from_tasks(), ipv4(), link_local, drop_packet()]));
+    ipv6_rules::add_forward(batch, &from_tasks());
     // A private address is not reached from outside unless the task asked first.
     let unasked = vec![
         Expression::Connection { key: Connection::State, to: register::FIRST },
@@ -193,6 +287,7 @@ fn add_output(batch: &mut Batch) {
     ];
     let icmp = is(Meta::TransportProtocol, &[libc::IPPROTO_ICMP as u8]);
     batch.add_rule("output", &rule(&[to_tasks(), ipv4(), icmp, redirect, drop_packet()]));
+    ipv6_rules::add_output(batch);
 }
 
 fn add_translation(batch: &mut Batch) {
@@ -205,6 +300,12 @@ fn add_translation(batch: &mut Batch) {
     });
     let metadata = rule(&[from_tasks(), ipv4(), destination(METADATA_FROM_TASKS), jump(METADATA_CHAIN)]);
     batch.add_rule("nat_prerouting", &metadata);
+    batch.add_chain(&Chain { name: RESOLVER_CHAIN, hook: None });
+    let resolvers = vec![
+        Expression::Payload { base: PayloadBase::Network, offset: 16, length: 4, to: register::FIRST },
+        Expression::Lookup { set: "resolvers".to_owned(), from: register::FIRST, inverted: false },
+    ];
+    batch.add_rule("nat_prerouting", &rule(&[from_tasks(), ipv4(), resolvers, jump(RESOLVER_CHAIN)]));
     batch.add_chain(&Chain {
         name: "nat_postrouting",
         hook: Some((ChainKind::Nat, Hook::Postrouting, SOURCE, Policy::Accept)),
@@ -213,25 +314,26 @@ fn add_translation(batch: &mut Batch) {
         Expression::Payload { base: PayloadBase::Network, offset: 12, length: 4, to: register::FIRST },
         Expression::Lookup { set: "vpcs".to_owned(), from: register::FIRST, inverted: false },
     ];
-    let outward = vec![
-        Expression::Meta { key: Meta::OutputInterfaceName, to: register::FIRST },
-        Expression::Lookup { set: "bridges".to_owned(), from: register::FIRST, inverted: true },
-    ];
     let masquerade = vec![Expression::Masquerade];
-    batch.add_rule("nat_postrouting", &rule(&[ipv4(), from_a_vpc, outward, masquerade]));
+    batch.add_rule("nat_postrouting", &rule(&[ipv4(), from_a_vpc, outward(), masquerade]));
+    ipv6_rules::add_translation(batch);
 }
 
 fn to_metadata(endpoint: SocketAddrV4) -> Vec<Expression> {
+    translated(libc::IPPROTO_TCP as u8, METADATA_PORT, endpoint)
+}
+
+fn translated(protocol: u8, port: u16, endpoint: SocketAddrV4) -> Vec<Expression> {
     let port = vec![
         Expression::Payload { base: PayloadBase::Transport, offset: 2, length: 2, to: register::FIRST },
-        compare(Comparison::Equal, &METADATA_PORT.to_be_bytes()),
+        compare(Comparison::Equal, &port.to_be_bytes()),
     ];
     let translate = vec![
         Expression::Constant { to: register::FIRST, value: endpoint.ip().octets().to_vec() },
         Expression::Constant { to: register::SECOND, value: endpoint.port().to_be_bytes().to_vec() },
         Expression::DestinationNat { address: register::FIRST, port: register::SECOND },
     ];
-    rule(&[ipv4(), is(Meta::TransportProtocol, &[libc::IPPROTO_TCP as u8]), port, translate])
+    rule(&[ipv4(), is(Meta::TransportProtocol, &[protocol]), port, translate])
 }
 
 fn filter(name: &'static str, hook: Hook) -> Chain<'static> {
@@ -239,11 +341,11 @@ fn filter(name: &'static str, hook: Hook) -> Chain<'static> {
 }
 
 /// A rule is its parts in order: every part but the last is a condition.
-fn rule(parts: &[Vec<Expression>]) -> Vec<Expression> {
+pub(crate) fn rule(parts: &[Vec<Expression>]) -> Vec<Expression> {
     parts.concat()
 }
 
-fn compare(comparison: Comparison, value: &[u8]) -> Expression {
+pub(crate) fn compare(comparison: Comparison, value: &[u8]) -> Expression {
     Expression::Compare { from: register::FIRST, comparison, value: value.to_vec() }
 }
 
@@ -255,7 +357,7 @@ fn is_not(key: Meta, value: &[u8]) -> Vec<Expression> {
     vec![Expression::Meta { key, to: register::FIRST }, compare(Comparison::NotEqual, value)]
 }
 
-fn ipv4() -> Vec<Expression> {
+pub(crate) fn ipv4() -> Vec<Expression> {
     is(Meta::Protocol, &[libc::NFPROTO_IPV4 as u8])
 }
 
@@ -281,18 +383,34 @@ fn not_from_tasks() -> Vec<Expression> {
     bridges(Meta::InputInterfaceName, true)
 }
 
-fn to_tasks() -> Vec<Expression> {
+/// Leaves by none of the bridges.
+pub(crate) fn outward() -> Vec<Expression> {
+    bridges(Meta::OutputInterfaceName, true)
+}
+
+/// Belongs to a connection whose destination is translated.
+pub(crate) fn is_translated() -> Vec<Expression> {
+    /// IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h.
+    const DESTINATION_TRANSLATED: u32 = 1 << 5;
+    vec![
+        Expression::Connection { key: Connection::Status, to: register::FIRST },
+        Expression::Mask { register: register::FIRST, mask: DESTINATION_TRANSLATED.to_ne_bytes().to_vec() },
+        compare(Comparison::NotEqual, &0_u32.to_ne_bytes()),
+    ]
+}
+
+pub(crate) fn to_tasks() -> Vec<Expression> {
     bridges(Meta::OutputInterfaceName, false)
 }
 
-fn jump(chain: &str) -> Vec<Expression> {
+pub(crate) fn jump(chain: &str) -> Vec<Expression> {
     vec![Expression::Verdict(Verdict::Jump(chain.to_owned()))]
 }
 
-fn accept() -> Vec<Expression> {
+pub(crate) fn accept() -> Vec<Expression> {
     vec![Expression::Verdict(Verdict::Accept)]
 }
 
-fn drop_packet() -> Vec<Expression> {
+pub(crate) fn drop_packet() -> Vec<Expression> {
     vec![Expression::Verdict(Verdict::Drop)]
 }

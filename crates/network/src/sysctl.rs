@@ -10,6 +10,12 @@ use crate::error::NetworkError;
 
 /// The setting that every instance on the machine needs and that the last one gives back.
 pub(crate) const FORWARDING: &str = "net/ipv4/ip_forward";
+/// The same of IPv6, where VPCs have such addresses.
+const IPV6_FORWARDING: &str = "net/ipv6/conf/all/forwarding";
+/// How the files of instances that route IPv6 are called.
+const IPV6_USER: &str = "ipv6-user-";
+/// The file of links that listened to routers.
+const IPV6_NOTED: &str = "ipv6-links";
 /// Cleared at boot, as the settings themselves are.
 const SHARED_DIRECTORY: &str = "/run/roadstead";
 
@@ -59,6 +65,47 @@ impl Shared {
         if old == "1" { Ok(()) } else { set(FORWARDING, "1") }
     }
 
+    /// Counts `user` in as one that routes IPv6, and turns that on. A host that routes no longer listens to routers around it
+    /// unless it is told to: links that did are told so, and noted.
+    pub(crate) fn acquire_ipv6(&self, user: &str) -> Result<(), NetworkError> {
+        let _lock = self.lock()?;
+        let noted = self.directory.join(IPV6_NOTED);
+        write(&self.directory.join(format!("{IPV6_USER}{user}")), "")?;
+        if get(IPV6_FORWARDING)? == "1" {
+            return Ok(());
+        }
+        let mut listening = Vec::new();
+        let path = Path::new("/proc/sys/net/ipv6/conf");
+        let failed = |source| NetworkError::file("cannot list", path, source);
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            let Ok(name) = entry.map_err(failed)?.file_name().into_string() else { continue };
+            let key = format!("net/ipv6/conf/{name}/accept_ra");
+            if name != "all" && get(&key).is_ok_and(|value| value == "1") && set(&key, "2").is_ok() {
+                listening.push(name);
+            }
+        }
+        write(&noted, &listening.join("\n"))?;
+        set(IPV6_FORWARDING, "1")
+    }
+
+    /// The last one to leave turns it off again, where it was off.
+    fn release_ipv6(&self, user: &str) -> Result<(), NetworkError> {
+        remove(&self.directory.join(format!("{IPV6_USER}{user}")))?;
+        let noted = self.directory.join(IPV6_NOTED);
+        let Ok(listening) = std::fs::read_to_string(&noted) else { return Ok(()) };
+        if !self.files(IPV6_USER)?.is_empty() {
+            return Ok(());
+        }
+        set(IPV6_FORWARDING, "0")?;
+        for name in listening.lines() {
+            let key = format!("net/ipv6/conf/{name}/accept_ra");
+            if get(&key).is_ok_and(|value| value == "2") {
+                set(&key, "1")?;
+            }
+        }
+        remove(&noted)
+    }
+
     /// Counts `user` out; the last one restores the value.
     pub(crate) fn release(&self, user: &str, is_alive: impl Fn(&str) -> bool) -> Result<(), NetworkError> {
         if !self.directory.exists() {
@@ -67,7 +114,11 @@ impl Shared {
         let lock = self.lock()?;
         remove(&self.directory.join(format!("user-{user}")))?;
         remove(&self.directory.join(format!("claim-{user}")))?;
-        if self.has_users(is_alive)? {
+        remove(&self.directory.join(format!("{}{user}", crate::claims::PUBLIC_CLAIM)))?;
+        remove(&self.directory.join(format!("{}{user}", crate::container_network::CLAIM)))?;
+        let has_users = self.has_users(is_alive)?;
+        self.release_ipv6(user)?;
+        if has_users {
             return Ok(());
         }
         let noted = self.directory.join("old");
@@ -92,6 +143,7 @@ impl Shared {
                 found = true;
             } else {
                 remove(&path)?;
+                remove(&self.directory.join(format!("{IPV6_USER}{user}")))?;
             }
         }
         Ok(found)

@@ -20,6 +20,7 @@ fn the_rules_read_as_meant() {
         network.attach(attachment("a", "172.31.0.10")).await.unwrap();
         let metadata = "169.254.171.7:4567".parse::<SocketAddrV4>().unwrap();
         network.serve_metadata(Some(metadata)).unwrap();
+        network.serve_resolver(Some("169.254.171.7:53".parse::<SocketAddrV4>().unwrap())).unwrap();
         let host = network.metadata_address().to_string();
         let rules = run(&["nft", "list", "ruleset"]).replace(&host, "METADATA-HOST");
         expect![[r#"
@@ -45,10 +46,63 @@ fn the_rules_read_as_meant() {
             		elements = { 02:00:ac:1f:00:0a . 172.31.0.10 }
             	}
 
+            	set resolvers {
+            		type ipv4_addr
+            		elements = { 169.254.169.253, 172.31.0.2 }
+            	}
+
+            	map public {
+            		type ipv4_addr : ipv4_addr
+            	}
+
+            	map public_out {
+            		type ipv4_addr : ipv4_addr
+            	}
+
+            	set container_links {
+            		type ifname
+            	}
+
+            	set container_sources {
+            		type ifname . ipv4_addr
+            	}
+
+            	set container_networks {
+            		type ipv4_addr
+            		flags interval
+            	}
+
+            	set unpublished {
+            		type ipv4_addr
+            		elements = { METADATA-HOST }
+            	}
+
+            	map published {
+            		type inet_proto . inet_service : ipv4_addr . inet_service
+            	}
+
+            	set bridges6 {
+            		type ifname
+            	}
+
+            	set vpcs6 {
+            		type ipv6_addr
+            		flags interval
+            	}
+
+            	set attached6 {
+            		type ether_addr . ipv6_addr
+            	}
+
             	chain from_tasks {
-            		meta nfproto != ipv4 drop
             		ether saddr . ip saddr != @attached drop
             		ip daddr 127.0.0.0/8 drop
+            		meta nfproto ipv6 iifname != @bridges6 drop
+            		@nh,64,16 & 0xffc0 == 0xfe80 icmpv6 type 131-133 return
+            		@nh,64,16 & 0xffc0 == 0xfe80 icmpv6 type 135-136 return
+            		@nh,64,16 & 0xffc0 == 0xfe80 icmpv6 type 143-143 return
+            		ether saddr . ip6 saddr != @attached6 drop
+            		iifname @container_links iifname . ip saddr != @container_sources drop
             	}
 
             	chain prerouting {
@@ -59,19 +113,30 @@ fn the_rules_read_as_meant() {
             	chain input {
             		type filter hook input priority filter; policy accept;
             		ip daddr METADATA-HOST iifname != @bridges iifname != "lo" drop
+            		iifname @container_links ip daddr @container_networks accept
+            		iifname @bridges ct status dnat accept
+            		iifname @bridges ip daddr @vpcs fib daddr . iif type != local drop
+            		iifname @bridges ip6 daddr @vpcs6 fib daddr . iif type != local drop
             	}
 
             	chain forward {
             		type filter hook forward priority filter; policy accept;
+            		oifname @bridges ct status dnat accept
+            		iifname @container_links oifname @bridges accept
+            		oifname @container_links ct status dnat accept
+            		oifname @container_links ct state established,related accept
             		iifname . oifname @same_vpc accept
             		iifname @bridges oifname @bridges drop
             		iifname @bridges ip daddr 169.254.0.0/16 drop
+            		iifname @bridges ip6 daddr fd00:ec2::254 drop
+            		iifname @bridges ip6 daddr fd20:ce::254 drop
             		iifname != @bridges oifname @bridges ct state ! established,related drop
             	}
 
             	chain output {
             		type filter hook output priority filter; policy accept;
             		oifname @bridges icmp type redirect drop
+            		oifname @bridges icmpv6 type nd-redirect drop
             	}
 
             	chain metadata {
@@ -81,11 +146,47 @@ fn the_rules_read_as_meant() {
             	chain nat_prerouting {
             		type nat hook prerouting priority dstnat; policy accept;
             		iifname @bridges ip daddr 169.254.170.2 jump metadata
+            		iifname @bridges ip daddr @resolvers jump resolver
+            		jump published_ports
+            	}
+
+            	chain resolver {
+            		meta nfproto ipv4 udp dport 53 dnat ip to 169.254.171.7:53
+            		meta nfproto ipv4 tcp dport 53 dnat ip to 169.254.171.7:53
             	}
 
             	chain nat_postrouting {
             		type nat hook postrouting priority srcnat; policy accept;
             		ip saddr @vpcs oifname != @bridges masquerade
+            		ip6 saddr @vpcs6 oifname != @bridges masquerade
+            		ip saddr 127.0.0.0/8 oifname @container_links masquerade
+            		ip saddr @container_networks ct status dnat oifname @container_links masquerade
+            		ip saddr @container_networks oifname @bridges oifname != @container_links masquerade
+            	}
+
+            	chain public_prerouting {
+            		type nat hook prerouting priority dstnat - 10; policy accept;
+            		dnat ip to ip daddr map @public
+            	}
+
+            	chain public_output {
+            		type nat hook output priority -110; policy accept;
+            		dnat ip to ip daddr map @public
+            	}
+
+            	chain public_postrouting {
+            		type nat hook postrouting priority srcnat - 10; policy accept;
+            		oifname != @bridges snat ip to ip saddr map @public_out
+            	}
+
+            	chain published_ports {
+            		ip daddr 127.0.0.0/8 ip daddr != 127.0.0.1 return
+            		fib daddr type local ip daddr != @unpublished dnat ip to meta l4proto . th dport map @published
+            	}
+
+            	chain nat_output {
+            		type nat hook output priority -100; policy accept;
+            		jump published_ports
             	}
             }
         "#]]

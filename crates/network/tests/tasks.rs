@@ -43,6 +43,30 @@ fn serve(address: SocketAddrV4) -> u16 {
     port
 }
 
+/// A UDP socket in the calling thread's namespace that answers each datagram with its sender's address.
+fn serve_udp(address: Ipv4Addr) -> u16 {
+    let socket = UdpSocket::bind((address, 0)).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 16];
+        while let Ok((_, peer)) = socket.recv_from(&mut bytes) {
+            socket.send_to(peer.ip().to_string().as_bytes(), peer).unwrap();
+        }
+    });
+    port
+}
+
+fn ask_udp(address: SocketAddrV4) -> std::io::Result<String> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    // Only what comes from the address that was asked is an answer.
+    socket.connect(address)?;
+    socket.send(b"who")?;
+    let mut bytes = [0; 64];
+    let length = socket.recv(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
 #[test]
 fn tasks_reach_each_other_within_and_across_subnets() {
     on_a_host_of_its_own("tasks_reach_each_other_within_and_across_subnets", || async {
@@ -175,6 +199,46 @@ fn metadata_is_reached_by_its_aws_address_and_knows_who_asks() {
 }
 
 #[test]
+fn the_resolver_is_reached_by_its_aws_addresses_over_udp_and_tcp() {
+    on_a_host_of_its_own("the_resolver_is_reached_by_its_aws_addresses_over_udp_and_tcp", || async {
+        let directory = tempfile::tempdir().unwrap();
+        let network = network(directory.path()).await;
+        network.ensure_vpc(vpc("vpc-2", "10.9.0.0/16", &["10.9.16.0/20"])).await.unwrap();
+        let near = network.attach(attachment("near", "172.31.0.10")).await.unwrap();
+        let far = network.attach(attachment("far", "172.31.16.77")).await.unwrap();
+        let other = network.attach(attachment("other", "10.9.16.5")).await.unwrap();
+        let host = network.metadata_address();
+        let (tcp, udp) = (serve(SocketAddrV4::new(host, 0)), serve_udp(host));
+        let common = Ipv4Addr::new(169, 254, 169, 253);
+        let first = Ipv4Addr::new(172, 31, 0, 2);
+        let second = Ipv4Addr::new(10, 9, 0, 2);
+        let asks = |task: &network::TaskNetwork, address| {
+            inside(&task.namespace, move || ask(SocketAddrV4::new(address, 53), "who"))
+        };
+        let asks_udp = |task: &network::TaskNetwork, address| {
+            inside(&task.namespace, move || ask_udp(SocketAddrV4::new(address, 53)))
+        };
+        assert!(asks(&near, common).is_err(), "nobody serves yet");
+        network.serve_resolver(Some(SocketAddrV4::new(host, tcp))).unwrap();
+        for (task, address, expected) in [
+            (&near, common, "who from 172.31.0.10"),
+            (&near, first, "who from 172.31.0.10"),
+            (&far, first, "who from 172.31.16.77"),
+            (&other, common, "who from 10.9.16.5"),
+            (&other, second, "who from 10.9.16.5"),
+        ] {
+            assert_eq!(asks(task, address).unwrap(), expected, "{address}");
+        }
+        network.serve_resolver(Some(SocketAddrV4::new(host, udp))).unwrap();
+        assert_eq!(asks_udp(&near, first).unwrap(), "172.31.0.10");
+        assert_eq!(asks_udp(&far, common).unwrap(), "172.31.16.77");
+        network.serve_resolver(None).unwrap();
+        assert!(asks_udp(&near, first).is_err());
+        network.shutdown().await.unwrap();
+    });
+}
+
+#[test]
 fn tasks_do_not_reach_the_hosts_loopback_nor_link_local_addresses() {
     on_a_host_of_its_own("tasks_do_not_reach_the_hosts_loopback_nor_link_local_addresses", || async {
         let directory = tempfile::tempdir().unwrap();
@@ -284,6 +348,8 @@ fn a_firewall_that_drops_forwarded_packets_is_lived_with() {
             rules,
             [
                 "-P FORWARD DROP",
+                r#"-A FORWARD -o rst.+ -m comment --comment "roadstead rst." -j ACCEPT"#,
+                r#"-A FORWARD -i rst.+ -m comment --comment "roadstead rst." -j ACCEPT"#,
                 r#"-A FORWARD -o rs-t-+ -m comment --comment "roadstead rs-t-" -j ACCEPT"#,
                 r#"-A FORWARD -i rs-t-+ -m comment --comment "roadstead rs-t-" -j ACCEPT"#
             ]

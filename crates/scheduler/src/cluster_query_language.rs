@@ -57,7 +57,19 @@ pub enum ExpressionError {
 
 /// A parsed expression.
 #[derive(Clone, Debug)]
-pub struct Expression(Node);
+pub struct Expression {
+    node: Node,
+    text: String,
+}
+
+/// Expressions are alike if their texts are.
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Expression {}
 
 /// What an expression is asked about.
 #[derive(Clone, Copy, Debug)]
@@ -137,12 +149,22 @@ impl Expression {
         if parser.at < parser.characters.len() {
             return Err(parser.expected("the end, `and` or `or`"));
         }
-        Ok(Self(node))
+        Ok(Self { node, text: text.to_owned() })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it may select an instance now and not later, though the instance's row is the same: it speaks of tasks.
+    pub fn depends_on_tasks(&self) -> bool {
+        self.node.depends_on_tasks()
     }
 
     /// Whether the expression selects the instance.
     pub fn selects(&self, subject: Subject<'_>) -> bool {
-        self.0.selects(subject)
+        self.node.selects(subject)
     }
 }
 
@@ -153,6 +175,16 @@ impl Node {
             Self::All(nodes) => nodes.iter().all(|node| node.selects(subject)),
             Self::Not(node) => !node.selects(subject),
             Self::Comparison(comparison) => comparison.holds(subject),
+        }
+    }
+
+    fn depends_on_tasks(&self) -> bool {
+        match self {
+            Self::Any(nodes) | Self::All(nodes) => nodes.iter().any(Self::depends_on_tasks),
+            Self::Not(node) => node.depends_on_tasks(),
+            Self::Comparison(comparison) => {
+                matches!(comparison.field, Field::TaskGroup | Field::RunningTasksCount)
+            }
         }
     }
 }

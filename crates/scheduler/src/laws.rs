@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use domain::{ContainerInstance, Resources, Task};
 
 use crate::placement::{Action, Decision, Desired, Observed, refusal};
+use crate::service_scheduler;
 
 /// No machine promises more than it has: CPU, memory, and no port and no GPU twice.
 ///
@@ -76,10 +77,17 @@ pub fn forward(before: &Task, after: &Task) -> Result<(), String> {
     if after.desired_status < before.desired_status {
         return Err("desired status went back to RUNNING".into());
     }
-    if !before.last_status.holds_resources() && before != after {
+    // That its service took note of its end, and where it stands with load balancers, is no change of the task.
+    let noted = Task {
+        accounted: after.accounted,
+        targets: after.targets.clone(),
+        registries: after.registries.clone(),
+        ..before.clone()
+    };
+    if !before.last_status.holds_resources() && noted != *after {
         return Err("a stopped task changed".into());
     }
-    if before != after && after.version <= before.version {
+    if noted != *after && after.version <= before.version {
         return Err("a change without a new version".into());
     }
     if after.last_status.holds_resources() == after.times.stopped_at.is_some() {
@@ -88,9 +96,75 @@ pub fn forward(before: &Task, after: &Task) -> Result<(), String> {
     if after.last_status >= domain::TaskStatus::Stopping && after.stop_code.is_none() {
         return Err("a task that ends has a stop code".into());
     }
+    for (old, new) in before.targets.iter().zip(&after.targets) {
+        let verdicts = old.state.is_registered() && new.state.is_registered();
+        if new.state < old.state && !verdicts {
+            return Err(format!("a target went from {} back to {}", old.state, new.state));
+        }
+    }
     for (old, new) in before.containers.iter().zip(&after.containers) {
         if new.last_status < old.last_status {
             return Err(format!("container {} went back to {}", old.name, new.last_status));
+        }
+    }
+    Ok(())
+}
+
+/// What a service's scheduler decides keeps the bounds: what occupies room stays under the ceiling when tasks are
+/// started, and the healthy stay over the floor when tasks are stopped, unless a machine or the task itself took them.
+pub fn service(
+    desired: &service_scheduler::Desired<'_>,
+    observed: &service_scheduler::Observed<'_>,
+    decision: &service_scheduler::Decision,
+    now: base::Timestamp,
+) -> Result<(), String> {
+    use service_scheduler::{Action, Verdict, Why, is_live, occupies, verdict};
+    let of = |task: &Task, goal: Option<usize>| match goal {
+        None => true,
+        Some(goal) => task.service_revision() == Some(desired.goals[goal].id.as_str()),
+    };
+    let groups: Vec<Option<usize>> =
+        if desired.side_by_side { (0..desired.goals.len()).map(Some).collect() } else { vec![None] };
+    for group in groups {
+        let mut occupying = 0_u32;
+        let mut healthy = 0_u32;
+        for seen in observed.tasks.iter().filter(|seen| of(seen.task, group)) {
+            occupying += u32::from(occupies(seen.task));
+            let verdict = verdict(seen.task, desired.grace, now);
+            healthy += u32::from(is_live(seen.task) && verdict == Verdict::Healthy);
+        }
+        let floor = group.map_or(desired.floor, |goal| service_scheduler::own_floor(desired, goal));
+        let (before, mut stopped, mut started) = (healthy, 0_u32, 0_u32);
+        for action in &decision.actions {
+            match action {
+                Action::Start { goal, count, .. } if group.is_none_or(|group| group == *goal) => {
+                    started += count;
+                }
+                Action::Start { .. } => {}
+                Action::Stop { task, why } => {
+                    let seen = observed.tasks.get(*task).ok_or("a stop of a task that is none")?;
+                    if !is_live(seen.task) {
+                        return Err(format!("{} is stopped again", seen.task.id));
+                    }
+                    if *why != Why::Unhealthy
+                        && !desired.ignores_protection
+                        && seen.task.protected_until.is_some_and(|until| now < until)
+                    {
+                        return Err(format!("{} is protected", seen.task.id));
+                    }
+                    let verdict = verdict(seen.task, desired.grace, now);
+                    let is_daemon_leaving = desired.daemon_on.is_some() && *why == Why::Leaves;
+                    if of(seen.task, group) && verdict == Verdict::Healthy && !is_daemon_leaving {
+                        stopped += 1;
+                    }
+                }
+            }
+        }
+        if started > 0 && occupying + started > desired.ceiling {
+            return Err(format!("{occupying} and {started} more, though {} is the ceiling", desired.ceiling));
+        }
+        if stopped > 0 && before - stopped < floor {
+            return Err(format!("{stopped} of {before} stop, though {floor} is the floor"));
         }
     }
     Ok(())

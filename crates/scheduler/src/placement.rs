@@ -6,15 +6,25 @@
 //! Vocabulary: a *candidate* is a container instance that could take tasks at all; it is *refused* for a [`Reason`]
 //! or is *fit*. Among the fit ones the strategies leave the *best*; of several best the seed picks one.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod explain;
+pub mod plain;
+mod ranking;
+mod room;
+
+use std::collections::BTreeSet;
 
 use base::Timestamp;
 use domain::{ContainerInstance, ContainerInstanceStatus, Resources};
 
 use crate::cluster_query_language::{Expression, Subject};
 
+pub use room::Room;
+
+/// Strategies that count; further ones are passed over. Source: RunTask takes five.
+pub const STRATEGIES_MAXIMUM: usize = 5;
+
 /// A rule on where a task may go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Constraint {
     /// No two tasks of the group on one instance.
     DistinctInstance,
@@ -157,32 +167,10 @@ pub struct Decision {
 }
 
 /// Finds places for as many of the tasks as there is room for.
+///
+/// Whoever places often keeps a [`Room`] instead, which does not look at every candidate again for each call.
 pub fn decide(desired: &Desired<'_>, observed: &Observed<'_>, _now: Timestamp) -> Decision {
-    let mut room: Vec<Candidate<'_>> = observed.candidates.clone();
-    let mut chance = Chance(desired.seed);
-    let mut decision = Decision::default();
-    for _ in 0..desired.count {
-        let mut fit = Vec::new();
-        let mut refusals = Vec::new();
-        for (index, candidate) in room.iter().enumerate() {
-            match refusal(desired, candidate) {
-                Some(reason) => refusals.push((index, reason)),
-                None => fit.push(index),
-            }
-        }
-        let Some(chosen) = choose(desired, &room, fit, &mut chance) else {
-            decision.report.refusals = refusals;
-            break;
-        };
-        let candidate = &mut room[chosen];
-        let free = candidate.container_instance.remaining(&candidate.held).gpu_ids;
-        let gpu_ids: BTreeSet<String> = free.into_iter().take(desired.gpus).collect();
-        candidate.held.add(desired.resources);
-        candidate.held.gpu_ids.extend(gpu_ids.iter().cloned());
-        candidate.tasks.push(PlacedTask { group: desired.group.to_owned(), running: false });
-        decision.actions.push(Action::Place { candidate: chosen, gpu_ids });
-    }
-    decision
+    Room::of(observed).place(desired)
 }
 
 /// Why the candidate cannot take one more of the tasks; `None` if it can.
@@ -245,64 +233,6 @@ fn resource_refusal(desired: &Desired<'_>, candidate: &Candidate<'_>) -> Option<
     }
 }
 
-fn choose(
-    desired: &Desired<'_>,
-    room: &[Candidate<'_>],
-    mut best: Vec<usize>,
-    chance: &mut Chance,
-) -> Option<usize> {
-    for strategy in desired.strategies {
-        match strategy {
-            Strategy::Random => break,
-            Strategy::Spread(attribute) => {
-                let counts = tasks_by_value(room, attribute.as_deref(), desired.group);
-                keep_least(&mut best, |index| {
-                    counts.get(value_of(&room[index], attribute.as_deref())).copied().unwrap_or(0)
-                });
-            }
-            Strategy::BinpackCpu => keep_least(&mut best, |index| remaining(&room[index]).cpu_units),
-            Strategy::BinpackMemory => keep_least(&mut best, |index| remaining(&room[index]).memory_mib),
-        }
-    }
-    if best.is_empty() {
-        return None;
-    }
-    let pick = chance.below(best.len());
-    best.get(pick).copied()
-}
-
-fn remaining(candidate: &Candidate<'_>) -> Resources {
-    candidate.container_instance.remaining(&candidate.held)
-}
-
-/// The value that a candidate counts under when tasks are spread.
-fn value_of<'a>(candidate: &'a Candidate<'_>, attribute: Option<&str>) -> &'a str {
-    match attribute {
-        None => &candidate.container_instance.id,
-        Some(name) => candidate.container_instance.attribute(name).flatten().unwrap_or_default(),
-    }
-}
-
-/// Tasks of the group by value of the attribute, candidates that are refused included.
-fn tasks_by_value<'a>(
-    room: &'a [Candidate<'_>],
-    attribute: Option<&str>,
-    group: &str,
-) -> BTreeMap<&'a str, usize> {
-    let mut counts = BTreeMap::new();
-    for candidate in room {
-        let tasks = candidate.tasks.iter().filter(|task| task.group == group).count();
-        *counts.entry(value_of(candidate, attribute)).or_insert(0) += tasks;
-    }
-    counts
-}
-
-fn keep_least<K: Ord>(best: &mut Vec<usize>, key: impl Fn(usize) -> K) {
-    if let Some(least) = best.iter().map(|&index| key(index)).min() {
-        best.retain(|&index| key(index) == least);
-    }
-}
-
 /// A repeatable stream of numbers from a seed: SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
 struct Chance(u64);
@@ -358,7 +288,6 @@ pub(crate) mod tests {
             fargate_capacity: false,
             over_commit_percent: 100,
             session_epoch: 0,
-            sequence_number: 0,
             node_access_key_id: None,
         }
     }

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use base::{AccountId, Region};
+use base::{AccountId, Ipv4Cidr, Region};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use control::seams::MappedHookTargets;
 
 /// Amazon ECS outside AWS: one binary that is an ECS region on machines of your own.
 #[derive(Debug, Parser)]
@@ -24,6 +25,10 @@ pub enum Command {
     Env(DataDirectory),
     /// Load, list and remove container images
     Image(ImageArguments),
+    /// Do to Fargate Spot tasks what AWS does when it takes capacity back
+    Spot(SpotArguments),
+    /// Say of every container instance what speaks for or against a task there; starts nothing
+    Explain(ExplainArguments),
     /// Say what this kernel and machine offer and lack, and how to mend each lack
     Doctor(DataDirectory),
     /// Start the control plane alone; agents join it
@@ -60,6 +65,9 @@ pub struct ServerArguments {
     /// Address and port of the API
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4566")]
     pub listen: SocketAddr,
+    /// Answer DNS on this address too; tasks and this machine have one without it, see `roadstead doctor`
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub dns_listen: Option<SocketAddr>,
     /// Region of unsigned requests, and of the container instance that this machine is
     #[arg(long, default_value = "us-east-1")]
     pub region: Region,
@@ -78,6 +86,14 @@ pub struct ServerArguments {
     /// How long a stopped task can still be described, in hours
     #[arg(long, value_name = "HOURS", default_value_t = 24)]
     pub task_history_hours: u32,
+    /// Public addresses of tasks and load balancers: a network that is led to this machine, and of which it answers for every
+    /// address that is in use [default: a part of 198.18.0.0/15, which only this machine reaches]
+    #[arg(long, value_name = "CIDR")]
+    pub public_addresses: Option<Ipv4Cidr>,
+    /// Where the function of a deployment's lifecycle hook is reached: its event is POSTed there, its result is the answer.
+    /// Can be given more than once
+    #[arg(long = "hook-target", value_name = "ARN=URL", value_parser = MappedHookTargets::parse)]
+    pub hook_targets: Vec<(String, http::Uri)>,
 }
 
 /// A node's settings.
@@ -95,14 +111,24 @@ pub struct NodeArguments {
     /// How far CPU and memory may be promised beyond what is there, in percent up to 1000; 100 is no over-commit
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(i64).range(100..=1000))]
     pub over_commit: i64,
+    /// Auto Scaling group that this machine says it belongs to: the instances of a capacity provider over that group
+    #[arg(long, value_name = "NAME")]
+    pub auto_scaling_group: Option<String>,
 }
 
 /// `up`: a control plane and a node.
 #[derive(Clone, Debug, Args)]
 pub struct UpArguments {
+    /// Address of this machine on which internet-facing load balancers listen too, so that other machines reach them:
+    /// 0.0.0.0 for all of its addresses. Can be given more than once
+    #[arg(long = "publish", value_name = "ADDRESS")]
+    pub published: Vec<std::net::IpAddr>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub server: ServerArguments,
+    /// Cluster that this machine is a container instance of (launch type EC2); it is made where it is missing
+    #[arg(long, value_name = "NAME", default_value = "default", env = "ECS_CLUSTER")]
+    pub cluster: String,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub node: NodeArguments,
@@ -131,12 +157,72 @@ pub struct AgentArguments {
     pub node: NodeArguments,
 }
 
+/// `explain`: a RunTask that starts nothing.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArguments {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: DataDirectory,
+    /// Cluster, by name or ARN
+    #[arg(long, default_value = "default")]
+    pub cluster: String,
+    /// Task definition: family, family:revision or ARN
+    #[arg(long, value_name = "DEFINITION")]
+    pub task_definition: String,
+    /// How many tasks
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=10))]
+    pub count: i32,
+    /// EC2, FARGATE or EXTERNAL [default: that of the cluster's default strategy, or EC2]
+    #[arg(long, value_name = "TYPE")]
+    pub launch_type: Option<String>,
+    /// Task group [default: family:FAMILY]
+    #[arg(long)]
+    pub group: Option<String>,
+    /// Placement constraint: distinctInstance, or an expression of the cluster query language. Can be given more than once
+    #[arg(long = "constraint", value_name = "CONSTRAINT")]
+    pub constraints: Vec<String>,
+    /// Placement strategy, such as random, spread=attribute:ecs.availability-zone or binpack=memory. Can be given more
+    /// than once
+    #[arg(long = "strategy", value_name = "TYPE[=FIELD]")]
+    pub strategies: Vec<String>,
+    /// Subnet, for a definition with the network mode awsvpc. Can be given more than once
+    #[arg(long = "subnet", value_name = "SUBNET")]
+    pub subnets: Vec<String>,
+}
+
 /// `image`: what to do with images.
 #[derive(Clone, Debug, Args)]
 pub struct ImageArguments {
     /// What to do.
     #[command(subcommand)]
     pub command: ImageCommand,
+}
+
+/// `spot`.
+#[derive(Clone, Debug, Args)]
+pub struct SpotArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SpotCommand,
+}
+
+/// What to do with Fargate Spot tasks.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SpotCommand {
+    /// Interrupt a task: its containers get the stop signal now, and are gone when the warning is over
+    Interrupt {
+        /// The task's id or ARN
+        task: String,
+        /// Its cluster, where only the id is given
+        #[arg(long, value_name = "NAME", default_value = "default")]
+        cluster: String,
+        /// Seconds from now until nothing of the task runs any more
+        #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(0..=3600))]
+        warning: u32,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        data: DataDirectory,
+    },
 }
 
 /// What to do with images.
@@ -195,6 +281,7 @@ mod tests {
             &["image", "ls"],
             &["image", "rm", "x"],
             &["image", "gc"],
+            &["spot", "interrupt", "x"],
             &["doctor"],
             &["server"],
             &["agent", "--server", "http://127.0.0.1:1"],

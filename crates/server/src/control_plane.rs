@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base::{AccountId, Clock, Ids, Ipv4Cidr, RandomIds, Region, Scope, SystemClock, Timestamp};
+use control::seams::{MappedHookTargets, Seams};
 use control::{Control, ControlConfig};
-use domain::{Cluster, ClusterStatus};
+use domain::{Cluster, ClusterStatus, PublicAddressPool};
 use store::rows::cluster_key;
 use store::{Options, Store, Transaction};
 use tokio::net::TcpListener;
@@ -21,6 +22,7 @@ use crate::commands::{Failure, with_causes};
 use crate::data_dir::{DataDir, RootKey, Running};
 use crate::front::{self, Believed, Front};
 use crate::keys::KeyRing;
+use crate::load_balancing::LoadBalancerMachine;
 
 /// A control plane that listens.
 pub struct ControlPlane {
@@ -41,8 +43,12 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Opens the state and listens. Not yet ready: see [`ControlPlane::ready`].
-    pub async fn start(arguments: &ServerArguments, dir: &DataDir) -> Result<Self, Failure> {
+    /// Opens the state and listens. Not yet ready: see [`ControlPlane::ready`]. Load balancers are served by `machine`.
+    pub async fn start(
+        arguments: &ServerArguments,
+        dir: &DataDir,
+        machine: Option<LoadBalancerMachine>,
+    ) -> Result<Self, Failure> {
         if arguments.auth == AuthMode::Any && !arguments.listen.ip().is_loopback() {
             return Err(format!(
                 "--auth any takes every key as the account's root, so it listens on loopback only: \
@@ -71,6 +77,8 @@ impl ControlPlane {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let endpoint = endpoint_of(address);
         let networks = vpc_networks(dir, &*ids, &store).await;
+        let reserved = reserved_networks(dir, &*ids).await.into();
+        set_public_addresses(&store, arguments.public_addresses, dir, &*ids).await?;
         let (authentication, believed) = trust(arguments.auth, &arguments.account, &root_key, &node_key);
         let tables = vec![
             ecs::service(Arc::new(ecs::Ecs {
@@ -79,15 +87,27 @@ impl ControlPlane {
                 config: ecs::EcsConfig {
                     agent_endpoint_path: front::ACS_PATH.to_owned(),
                     telemetry_endpoint_path: front::TCS_PATH.to_owned(),
+                    vpc_networks: networks.clone(),
                 },
             })),
-            api::ec2::service(Arc::new(ec2::Ec2 {
-                store: store.clone(),
-                ids: Arc::clone(&ids),
-                networks: networks.into(),
-            })),
+            api::ec2::service(Arc::new(ec2::Ec2::new(
+                store.clone(),
+                Arc::clone(&ids),
+                networks.into(),
+                reserved,
+            ))),
             logs.table(),
             api::sts::service(Arc::new(sts::Sts)),
+            api::elasticloadbalancing::service(Arc::new(elasticloadbalancing::Elasticloadbalancing {
+                store: store.clone(),
+                ids: Arc::clone(&ids),
+            })),
+            api::acm::service(Arc::new(acm::Acm { store: store.clone(), ids: Arc::clone(&ids) })),
+            api::servicediscovery::service(Arc::new(servicediscovery::Servicediscovery {
+                store: store.clone(),
+                ids: Arc::clone(&ids),
+            })),
+            api::route53::service(Arc::new(route53::Route53 { store: store.clone(), ids: Arc::clone(&ids) })),
         ];
         let gateway = Gateway::new(GatewaySettings {
             tables,
@@ -101,10 +121,18 @@ impl ControlPlane {
         let config = ControlConfig {
             task_history: Duration::from_secs(u64::from(arguments.task_history_hours) * 3600),
         };
-        let control = Control::new(store.clone(), Arc::clone(&clock), ids, config);
+        let hook_targets = arguments.hook_targets.iter().cloned().collect();
+        let mut seams =
+            Seams { hook_targets: Arc::new(MappedHookTargets::new(hook_targets)), ..Seams::default() };
+        if let Some(machine) = machine {
+            seams.load_balancing = Arc::new(machine.open(dir, Arc::clone(&clock), Arc::clone(&ids))?);
+        }
+        let control = Control::new(store.clone(), Arc::clone(&clock), ids, config).with_seams(seams);
         let front = Arc::new(Front {
             gateway,
             control: control.clone(),
+            store: store.clone(),
+            scope: scope.clone(),
             believed,
             clock,
             ready: AtomicBool::new(false),
@@ -121,8 +149,12 @@ impl ControlPlane {
     }
 
     fn announce(&self, dir: &DataDir, region: &Region) -> Result<(), Failure> {
-        let running =
-            Running { endpoint: self.endpoint.clone(), region: region.to_string(), pid: std::process::id() };
+        let running = Running {
+            endpoint: self.endpoint.clone(),
+            region: region.to_string(),
+            pid: std::process::id(),
+            dns: Vec::new(),
+        };
         dir.announce(&running).map_err(|error| error.to_string())
     }
 
@@ -153,6 +185,7 @@ impl ControlPlane {
 fn open_store(dir: &DataDir, ephemeral: bool) -> Result<Store, Failure> {
     let options = if ephemeral { Options::ephemeral() } else { Options::durable() };
     let options = store::rows_logs::register(store::rows_vpc::register(store::rows::register(options)));
+    let options = store::rows_load_balancing::register(options);
     Store::open(&dir.store(), options).map_err(|error| with_causes(&error))
 }
 
@@ -229,6 +262,43 @@ async fn vpc_networks(dir: &DataDir, ids: &dyn Ids, store: &Store) -> Vec<Ipv4Ci
         return claimed;
     }
     network::usable_vpc_cidrs(&host_routes())
+}
+
+/// The networks that no VPC can have, as [`vpc_networks`] finds them.
+async fn reserved_networks(dir: &DataDir, ids: &dyn Ids) -> Vec<Ipv4Cidr> {
+    if let Ok(name) = dir.instance_name(ids)
+        && let Ok(taken) = network::taken_vpc_cidrs(&name).await
+    {
+        return taken;
+    }
+    host_routes()
+}
+
+/// Where public addresses come from: what the operator gave, or a network that no other Roadstead on this machine claims.
+async fn set_public_addresses(
+    store: &Store,
+    given: Option<Ipv4Cidr>,
+    dir: &DataDir,
+    ids: &dyn Ids,
+) -> Result<(), Failure> {
+    let snapshot = store.snapshot();
+    let mut pool = store::rows_addresses::public_address_pool(&snapshot);
+    match given {
+        Some(cidr) => pool = PublicAddressPool { cidr, is_routed: true },
+        None => {
+            if pool.is_routed {
+                pool = PublicAddressPool::default();
+            }
+            if let Ok(name) = dir.instance_name(ids)
+                && let Ok(cidr) = network::claim_public_addresses(&name, pool.cidr).await
+            {
+                pool.cidr = cidr;
+            }
+        }
+    }
+    let mut transaction = Transaction::new();
+    transaction.put(pool);
+    store.transact(transaction).await.map(drop).map_err(|error| with_causes(&error))
 }
 
 /// The networks that this machine routes somewhere already, from `/proc/net/route` (proc_net(5)): addresses there are

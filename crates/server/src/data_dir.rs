@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,9 @@ pub struct Running {
     pub region: String,
     /// The process.
     pub pid: u32,
+    /// Where names are answered.
+    #[serde(default)]
+    pub dns: Vec<SocketAddr>,
 }
 
 /// An access key id and its secret.
@@ -87,12 +91,25 @@ impl RootKey {
     }
 }
 
+fn parse_key(text: &str) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    if text.len() != 2 * key.len() {
+        return None;
+    }
+    for (at, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(key)
+}
+
 /// Marks a directory whose content goes away at the end.
 const EPHEMERAL_MARK: &str = "EPHEMERAL";
 /// The name under which things are made on the machine.
 const INSTANCE_NAME: &str = "instance-name";
 /// The root key, as an AWS shared credentials file.
 const ROOT_KEY: &str = "root-credentials";
+/// What seals the cookies of load balancers.
+const COOKIE_KEY: &str = "cookie-key";
 /// The file of [`Running`].
 const RUNNING: &str = "running.json";
 
@@ -157,6 +174,11 @@ impl DataDir {
         self.root.join("logs")
     }
 
+    /// Access logs of load balancers.
+    pub fn access_logs(&self) -> PathBuf {
+        self.root.join("access-logs")
+    }
+
     /// Images and layers.
     pub fn images(&self) -> PathBuf {
         self.root.join("images")
@@ -194,6 +216,20 @@ impl DataDir {
         Ok(name)
     }
 
+    /// What seals the cookies of load balancers, made at the first start: so clients stay with their targets over a restart.
+    pub fn cookie_key(&self, ids: &dyn Ids) -> Result<[u8; 32], DataDirError> {
+        let path = self.root.join(COOKIE_KEY);
+        if let Some(text) = read_file(&path)? {
+            return parse_key(text.trim()).ok_or_else(|| DataDirError::Damaged {
+                path,
+                message: "it must hold 64 hexadecimal digits".to_owned(),
+            });
+        }
+        let text = ids.hex(64);
+        write_file(&path, format!("{text}\n").as_bytes(), 0o600)?;
+        Ok(parse_key(&text).unwrap_or_default())
+    }
+
     /// The root key, made at the first start.
     pub fn root_key(&self, ids: &dyn Ids) -> Result<RootKey, DataDirError> {
         let path = self.root.join(ROOT_KEY);
@@ -219,6 +255,11 @@ impl DataDir {
     pub fn announce(&self, running: &Running) -> Result<(), DataDirError> {
         let text = serde_json::to_vec(running).unwrap_or_default();
         write_file(&self.root.join(RUNNING), &text, 0o600)
+    }
+
+    /// Adds where names are answered.
+    pub fn announce_names(&self, dns: Vec<SocketAddr>) -> Result<(), DataDirError> {
+        self.announce(&Running { dns, ..self.running()? })
     }
 
     /// Takes back what [`DataDir::announce`] said.

@@ -23,6 +23,10 @@ use crate::http::{Answer, Handler, plain};
 pub const ACS_PATH: &str = "/_roadstead/acs";
 /// Where an agent reports health and metrics.
 pub const TCS_PATH: &str = "/_roadstead/tcs";
+/// Where the root user takes back the capacity of a Fargate Spot task.
+pub const SPOT_INTERRUPT_PATH: &str = "/_roadstead/spot/interrupt";
+/// The longest warning of an interruption, in seconds. Ours: an hour.
+const WARNING_SECONDS_MAXIMUM: i64 = 3600;
 /// Bytes of one message from an agent: the stock agent's own limit for telemetry is 1 MiB.
 const MESSAGE_BYTES_MAXIMUM: usize = 4 * 1024 * 1024;
 
@@ -43,6 +47,10 @@ pub struct Front {
     pub gateway: wire::Gateway,
     /// Sessions with agents.
     pub control: Control,
+    /// All rows.
+    pub store: store::Store,
+    /// The main account and region.
+    pub scope: base::Scope,
     /// Handshakes.
     pub believed: Believed,
     /// Time.
@@ -64,6 +72,10 @@ impl Handler for Front {
                 }
             }
             (&Method::POST, "/_roadstead/reset") => self.reset().await,
+            (&Method::POST, SPOT_INTERRUPT_PATH) => {
+                let (parts, _) = request.into_parts();
+                self.interrupt(&parts).await
+            }
             (_, path) if path.starts_with("/_roadstead/") => {
                 plain(StatusCode::NOT_FOUND, "there is nothing here")
             }
@@ -182,6 +194,43 @@ impl Front {
             });
         }
         Ok(verified.principal)
+    }
+
+    /// Takes back the capacity of the task that the query names. Only for the root user: the request is signed as a call of
+    /// ECS is.
+    async fn interrupt(&self, parts: &http::request::Parts) -> Answer {
+        let caller = match self.believe(parts) {
+            Ok(caller) if caller.kind == wire::PrincipalKind::Root => caller,
+            Ok(_) => return plain(StatusCode::FORBIDDEN, "only the root user may interrupt a task"),
+            Err(refusal) => return refused(&refusal),
+        };
+        let query = parts.uri.query().unwrap_or_default();
+        let member = |name: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+                .map(|(_, value)| value)
+        };
+        let region =
+            member("region").and_then(|region| region.parse().ok()).unwrap_or(self.scope.region.clone());
+        let scope = base::Scope::new(caller.account, region);
+        let cluster = member("cluster").unwrap_or("default");
+        let Some(task) = member("task") else {
+            return plain(StatusCode::BAD_REQUEST, "the query must name a task");
+        };
+        let warning = match member("warning").map(str::parse::<i64>) {
+            None => ecs::spot::WARNING_SECONDS,
+            Some(Ok(seconds)) if (0..=WARNING_SECONDS_MAXIMUM).contains(&seconds) => seconds,
+            Some(_) => return plain(StatusCode::BAD_REQUEST, "warning must be 0 to 3600 seconds"),
+        };
+        let place = (&scope, cluster, task);
+        match ecs::spot::interrupt(&self.store, place, warning, self.clock.now()).await {
+            Ok(arn) => plain(StatusCode::OK, &arn.to_string()),
+            Err(error @ ecs::spot::InterruptError::Store(_)) => {
+                plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+            }
+            Err(error) => plain(StatusCode::BAD_REQUEST, &error.to_string()),
+        }
     }
 
     async fn reset(&self) -> Answer {

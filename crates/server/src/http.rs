@@ -30,6 +30,17 @@ const LARGE_BODIES_MAXIMUM: usize = 64;
 /// Bytes that a request's head may have.
 const HEAD_BYTES: usize = 32 * 1024;
 
+/// What a client may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    connections: usize,
+    head_timeout: Duration,
+    body_timeout: Duration,
+}
+
+const LIMITS: Limits =
+    Limits { connections: CONNECTIONS_MAXIMUM, head_timeout: HEAD_TIMEOUT, body_timeout: BODY_TIMEOUT };
+
 /// What a request is answered with.
 pub type Answer = Response<Full<Bytes>>;
 
@@ -54,8 +65,17 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// Serves `listener` until `stop` turns true; connections at work get a moment to finish.
-pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, mut stop: watch::Receiver<bool>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAXIMUM));
+pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, stop: watch::Receiver<bool>) {
+    serve_within(LIMITS, listener, handler, stop).await;
+}
+
+async fn serve_within<H: Handler>(
+    limits: Limits,
+    listener: TcpListener,
+    handler: Arc<H>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let connections = Arc::new(Semaphore::new(limits.connections));
     let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_MAXIMUM));
     loop {
         let Ok(place) = Arc::clone(&connections).acquire_owned().await else { return };
@@ -74,7 +94,7 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, mut stop:
         };
         let (handler, large_bodies, stop) = (Arc::clone(&handler), Arc::clone(&large_bodies), stop.clone());
         tokio::spawn(async move {
-            connection(stream, peer, handler, large_bodies, stop).await;
+            connection(limits, stream, peer, handler, large_bodies, stop).await;
             drop(place);
         });
     }
@@ -87,6 +107,7 @@ async fn turned_true(flag: &mut watch::Receiver<bool>) {
 }
 
 async fn connection<H: Handler>(
+    limits: Limits,
     stream: TcpStream,
     peer: SocketAddr,
     handler: Arc<H>,
@@ -96,11 +117,11 @@ async fn connection<H: Handler>(
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let (handler, large_bodies) = (Arc::clone(&handler), Arc::clone(&large_bodies));
-        async move { Ok::<_, Infallible>(respond(request, peer, handler, large_bodies).await) }
+        async move { Ok::<_, Infallible>(respond(limits, request, peer, handler, large_bodies).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(limits.head_timeout)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -115,6 +136,7 @@ async fn connection<H: Handler>(
 }
 
 async fn respond<H: Handler>(
+    limits: Limits,
     request: Request<Incoming>,
     peer: SocketAddr,
     handler: Arc<H>,
@@ -124,7 +146,7 @@ async fn respond<H: Handler>(
         return handler.upgrade(request, peer).await;
     }
     let (parts, body) = request.into_parts();
-    let deadline = Instant::now() + BODY_TIMEOUT;
+    let deadline = Instant::now() + limits.body_timeout;
     let announced = body.size_hint().upper().unwrap_or(u64::MAX);
     let place = if announced > LARGE_BODY_BYTES as u64 {
         match timeout_at(deadline, large_bodies.acquire()).await {
@@ -254,5 +276,77 @@ mod tests {
         bytes.extend_from_slice(b"\r\n\r\n");
         let answer = ask(&bytes).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+
+    const TIGHT: Limits = Limits {
+        connections: 4,
+        head_timeout: Duration::from_millis(300),
+        body_timeout: Duration::from_millis(300),
+    };
+
+    /// Has 16 connections do something that never ends, where 4 are served at a time; a request is answered all the same.
+    async fn others_are_served(begin: &'static [u8], go_on: &'static [u8]) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let server = tokio::spawn(serve_within(TIGHT, listener, Arc::new(Echo), stopped));
+        let attackers: Vec<_> = (0..16)
+            .map(|_| {
+                tokio::spawn(async move {
+                    let mut stream = TcpStream::connect(address).await.unwrap();
+                    stream.write_all(begin).await.unwrap();
+                    while go_on.is_empty() || stream.write_all(go_on).await.is_ok() {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let served = tokio::time::timeout(Duration::from_secs(30), async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+            let mut answer = vec![0; 4096];
+            let read = stream.read(&mut answer).await.unwrap();
+            String::from_utf8_lossy(&answer[..read]).into_owned()
+        });
+        assert!(served.await.expect("others are served").starts_with("HTTP/1.1 200"));
+        attackers.iter().for_each(tokio::task::JoinHandle::abort);
+        stop.send(true).unwrap();
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a18_idle_connections_give_way() {
+        others_are_served(b"", b"").await;
+    }
+
+    #[tokio::test]
+    async fn a18_heads_that_trickle_are_cut_off() {
+        others_are_served(b"GET / HTTP/1.1\r\nhost: x\r\nx: ", b"a").await;
+    }
+
+    #[tokio::test]
+    async fn a18_bodies_that_trickle_are_cut_off() {
+        others_are_served(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n", b"a").await;
+    }
+
+    /// The API speaks HTTP/1.1 alone: floods of frames meet a closed connection.
+    #[tokio::test]
+    async fn a18_frames_of_http2_are_refused_at_the_preface() {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        for _ in 0..10_000 {
+            bytes.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(serve(listener, Arc::new(Echo), stopped));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let _ = stream.write_all(&bytes).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer))
+            .await
+            .expect("the connection is ended");
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
     }
 }

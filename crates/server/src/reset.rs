@@ -7,7 +7,7 @@ use store::{Prefix, Store, Transaction};
 use crate::commands::with_causes;
 
 /// Stops every task at once, then empties the state. What stays: this machine as a container instance, with the cluster
-/// that it is in, and the VPCs, whose addresses are set up on the machine.
+/// that it is in, and the default VPCs, whose addresses are set up on the machine.
 pub async fn run(store: &Store, logs: &logs::Logs, agent: &agent::AgentHandle) -> Result<(), String> {
     agent.stop_all_tasks().await;
     let snapshot = store.snapshot();
@@ -33,7 +33,7 @@ pub async fn run(store: &Store, logs: &logs::Logs, agent: &agent::AgentHandle) -
             });
         }
     }
-    store::rows_vpc::keep_networks(&snapshot, &mut kept);
+    store::rows_vpc::keep_networks(&snapshot, &mut kept, &base::RandomIds);
     store.clear().await.map_err(|error| with_causes(&error))?;
     store.transact(kept).await.map_err(|error| with_causes(&error))?;
     logs.clear().await.map_err(|fault| fault.message().to_owned())

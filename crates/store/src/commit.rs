@@ -3,13 +3,14 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::Version;
 use crate::feed::{Change, ChangeBatch, Ring};
 use crate::log::{Log, LogError, Record, RecordWrite};
 use crate::state::{Registry, State, Write};
 use crate::transaction::{Condition, TransactError};
+use crate::view::Views;
 
 /// Transactions that wait for the writer. Beyond it, callers of `transact` wait to get in.
 pub(crate) const SUBMISSIONS_WAITING: usize = 1024;
@@ -38,18 +39,24 @@ pub(crate) enum Command {
 pub(crate) struct Shared {
     pub registry: Arc<Registry>,
     pub state: watch::Sender<Arc<State>>,
+    /// Rings at each new state. Not the watch channel itself, which wakes its readers in a random order: a simulation
+    /// must be able to repeat what happened.
+    pub published: Arc<Notify>,
     pub ring: Arc<Mutex<Ring>>,
+    pub views: Arc<Views>,
     pub failure: OnceLock<String>,
     pub failed: watch::Sender<bool>,
 }
 
 impl Shared {
     pub fn new(registry: Registry, state: State) -> Self {
-        let ring = Ring::starting_at(state.version);
+        let ring = Arc::new(Mutex::new(Ring::starting_at(state.version)));
         Self {
+            views: Arc::new(Views::new(Arc::clone(&ring))),
             registry: Arc::new(registry),
             state: watch::Sender::new(Arc::new(state)),
-            ring: Arc::new(Mutex::new(ring)),
+            published: Arc::default(),
+            ring,
             failure: OnceLock::new(),
             failed: watch::Sender::new(false),
         }
@@ -138,6 +145,7 @@ impl Committer {
         let mut ring = self.shared.ring.lock().unwrap_or_else(PoisonError::into_inner);
         update(&mut ring);
         self.shared.state.send_replace(Arc::new(state));
+        self.shared.published.notify_waiters();
     }
 
     /// A failed log is never asked again: after a failed fsync the kernel may have dropped the pages, and a

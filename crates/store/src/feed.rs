@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::row::{ErasedRow, Row, Table};
-use crate::state::State;
 use crate::{Key, Version};
 
 /// Versions kept for readers that are behind. Ours: a reader that lags takes a snapshot, which is cheap.
@@ -105,27 +105,35 @@ impl Ring {
         let Ok(index) = usize::try_from(index) else { return Ok(None) };
         Ok(self.batches.get(index).cloned())
     }
+
+    /// The batches after `from` up to `to`, all of which must have been pushed.
+    pub fn between(&self, from: Version, to: Version) -> Result<Vec<ChangeBatch>, Lagged> {
+        let lagged = || Lagged { after: from };
+        let skip = from.0.checked_sub(self.floor.0).and_then(|skip| usize::try_from(skip).ok());
+        let skip = skip.filter(|skip| *skip <= self.batches.len()).ok_or_else(lagged)?;
+        Ok(self.batches.range(skip..).take_while(|batch| batch.version <= to).cloned().collect())
+    }
 }
 
 /// Gives the changes after a version, batch by batch, as they become durable. See [`Store::changes`](crate::Store::changes).
 pub struct ChangeFeed {
     pub(crate) ring: Arc<Mutex<Ring>>,
-    pub(crate) state: watch::Receiver<Arc<State>>,
+    pub(crate) published: Arc<Notify>,
     pub(crate) after: Version,
 }
 
 impl ChangeFeed {
     /// The next batch; waits for it. Once the store is closed it waits forever. Cancelling loses nothing.
     pub async fn next(&mut self) -> Result<ChangeBatch, Lagged> {
+        let published = Arc::clone(&self.published);
         loop {
-            // Mark before looking, so that a batch pushed in between is noticed.
-            self.state.mark_unchanged();
+            // Listen before looking, so that a batch pushed in between is noticed.
+            let mut news = pin!(published.notified());
+            news.as_mut().enable();
             if let Some(batch) = self.try_next()? {
                 return Ok(batch);
             }
-            if self.state.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+            news.await;
         }
     }
 

@@ -41,12 +41,21 @@ mod key;
 mod log;
 mod row;
 pub mod rows;
+pub mod rows_addresses;
+pub mod rows_capacity;
+pub mod rows_daemon;
+pub mod rows_dns;
+pub mod rows_gateway;
+pub mod rows_load_balancing;
 pub mod rows_logs;
+pub mod rows_service;
+pub mod rows_service_discovery;
 pub mod rows_vpc;
 mod snapshot;
 mod state;
 mod store;
 mod transaction;
+mod view;
 
 use std::fmt;
 
@@ -54,8 +63,9 @@ pub use feed::{Change, ChangeBatch, ChangeFeed, FEED_CHANGES, FEED_VERSIONS, Lag
 pub use key::{Key, Prefix, number_part};
 pub use row::{IndexSink, Row, RowError, Table};
 pub use snapshot::{IndexScan, Scan, Snapshot, Versioned};
-pub use store::{Durability, OpenError, Options, Store, UPDATE_TRIES};
+pub use store::{Durability, OpenError, Options, Pause, Store, UPDATE_TRIES};
 pub use transaction::{TRANSACTION_BYTES, TRANSACTION_WRITES, TransactError, Transaction, UpdateError};
+pub use view::View;
 
 /// A version of the whole store: the number of transactions that made it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -46,6 +46,9 @@ pub trait Row: Serialize + DeserializeOwned + Send + Sync + 'static {
         let _ = sink;
     }
 
+    /// Gives back what reading the row from disk took and the row does not need: a list that was read has room for more.
+    fn compact(&mut self) {}
+
     /// Brings a value of the older format `from` to [`Row::FORMAT`]. The default knows no older one.
     fn upgrade(from: u16, value: serde_json::Value) -> Result<serde_json::Value, RowError> {
         let _ = value;
@@ -139,7 +142,7 @@ fn encode<R: Row>(row: &ErasedRow) -> Result<Vec<u8>, serde_json::Error> {
 }
 
 fn decode<R: Row>(format: u16, key: &Key, bytes: &[u8]) -> Result<ErasedRow, RowError> {
-    let row: R = match format.cmp(&R::FORMAT) {
+    let mut row: R = match format.cmp(&R::FORMAT) {
         Ordering::Equal => serde_json::from_slice(bytes).map_err(RowError::Value)?,
         Ordering::Less => {
             let value = serde_json::from_slice(bytes).map_err(RowError::Value)?;
@@ -147,6 +150,7 @@ fn decode<R: Row>(format: u16, key: &Key, bytes: &[u8]) -> Result<ErasedRow, Row
         }
         Ordering::Greater => return Err(RowError::Format { found: format, known: R::FORMAT }),
     };
+    row.compact();
     let belongs = row.key();
     if belongs == *key { Ok(Arc::new(row)) } else { Err(RowError::Key(belongs)) }
 }

@@ -3,9 +3,9 @@
 //! Index entries that only living rows have are left out for the others, so that an index never grows with history.
 
 use domain::{
-    AccessKey, AccountSetting, Allocation, ClientTokenUse, Cluster, ContainerInstance,
-    ContainerInstanceStatus, OutboxMessage, SettingPrincipal, Task, TaskDefinition, TaskDefinitionFamily,
-    TaskDefinitionStatus,
+    AccountSetting, Allocation, ClientTokenUse, Cluster, ContainerInstance, ContainerInstanceStatus,
+    DesiredStatus, OutboxMessage, SettingPrincipal, TargetState, Task, TaskDefinition, TaskDefinitionFamily,
+    TaskDefinitionStatus, TaskStatus,
 };
 
 use crate::key::number_part;
@@ -19,6 +19,10 @@ pub const TASKS_BY_CONTAINER_INSTANCE: &str = "container_instance";
 pub const TASKS_BY_FAMILY: &str = "family";
 /// Index of tasks by account, region, cluster and group.
 pub const TASKS_BY_GROUP: &str = "group";
+/// Index of tasks that are not STOPPED, by account, region, cluster and group.
+pub const TASKS_LIVE_BY_GROUP: &str = "live_group";
+/// Index of STOPPED tasks of services whose end their service has not taken note of: account, region, cluster, group.
+pub const TASKS_UNACCOUNTED: &str = "unaccounted";
 /// Index of tasks by account, region, cluster and `startedBy`.
 pub const TASKS_BY_STARTED_BY: &str = "started_by";
 /// Index of tasks that are not STOPPED, by last status.
@@ -29,6 +33,14 @@ pub const TASKS_OF_CLUSTER: &str = "of_cluster";
 pub const TASKS_STOPPED_AT: &str = "stopped_at";
 /// Index of tasks that are not STOPPED, by the ARN of their task definition.
 pub const TASKS_BY_TASK_DEFINITION: &str = "task_definition";
+/// Index of tasks that may run for a time only, by the moment that it is over (milliseconds, [`number_part`]).
+pub const TASKS_BY_DEADLINE: &str = "deadline";
+/// Index of tasks by a target that they are registered as: the target group's ARN, target, port ([`number_part`]).
+pub const TASKS_BY_TARGET: &str = "target";
+/// Index of tasks that are to be registered with load balancers, or taken out of them: account, region, cluster, group.
+pub const TASKS_MOVING_TARGETS: &str = "moving_targets";
+/// Index of tasks that AWS Cloud Map is to be told of: account, region, cluster, group.
+pub const TASKS_DISCOVERED_ANEW: &str = "discovered_anew";
 /// Index of tasks by the id of an attachment: account, region, attachment id.
 pub const TASKS_BY_ATTACHMENT: &str = "attachment";
 /// Index of container instances that are Fargate capacity: no parts.
@@ -87,6 +99,19 @@ impl Row for Task {
     fn key(&self) -> Key {
         task_key(&self.scope, &self.cluster, &self.id)
     }
+    fn compact(&mut self) {
+        self.containers.shrink_to_fit();
+        self.attachments.shrink_to_fit();
+        self.attributes.shrink_to_fit();
+        self.targets.shrink_to_fit();
+        self.registries.shrink_to_fit();
+        self.tags.shrink_to_fit();
+        for container in &mut self.containers {
+            container.network_bindings.shrink_to_fit();
+            container.managed_agents.shrink_to_fit();
+            container.gpu_ids.shrink_to_fit();
+        }
+    }
     fn indexes(&self, sink: &mut IndexSink) {
         let (account, region, cluster) =
             (self.scope.account.as_str(), self.scope.region.as_str(), self.cluster.as_str());
@@ -102,6 +127,26 @@ impl Row for Task {
         if let Some(started_by) = &self.started_by {
             sink.add(TASKS_BY_STARTED_BY, &[account, region, cluster, started_by]);
         }
+        if let Some(deadline) = self.deadline() {
+            let milliseconds = u64::try_from(deadline.as_millis()).unwrap_or_default();
+            sink.add(TASKS_BY_DEADLINE, &[&number_part(milliseconds)]);
+        }
+        for there in &self.targets {
+            if let Some((target, port)) = &there.target
+                && there.state != TargetState::Deregistered
+            {
+                let (group, port) = (there.target_group.to_string(), number_part(u64::from(*port)));
+                sink.add(TASKS_BY_TARGET, &[&group, target, &port]);
+            }
+        }
+        let stays = self.desired_status == DesiredStatus::Running && self.last_status == TaskStatus::Running;
+        let waits = self.last_status == TaskStatus::Activating;
+        if !self.targets.is_empty() && (waits || (!stays && self.is_served_by_load_balancers())) {
+            sink.add(TASKS_MOVING_TARGETS, &[account, region, cluster, &self.group]);
+        }
+        if self.is_discovered_anew() {
+            sink.add(TASKS_DISCOVERED_ANEW, &[account, region, cluster, &self.group]);
+        }
         for attachment in &self.attachments {
             sink.add(TASKS_BY_ATTACHMENT, &[account, region, &attachment.id]);
         }
@@ -109,10 +154,14 @@ impl Row for Task {
             Some(stopped_at) if !self.last_status.holds_resources() => {
                 let milliseconds = u64::try_from(stopped_at.as_millis()).unwrap_or_default();
                 sink.add(TASKS_STOPPED_AT, &[&number_part(milliseconds)]);
+                if !self.accounted && self.is_of_service() {
+                    sink.add(TASKS_UNACCOUNTED, &[account, region, cluster, &self.group]);
+                }
             }
             _ => {
                 sink.add(TASKS_UNFINISHED, &[self.last_status.as_str()]);
                 sink.add(TASKS_OF_CLUSTER, &[account, region, cluster]);
+                sink.add(TASKS_LIVE_BY_GROUP, &[account, region, cluster, &self.group]);
                 sink.add(TASKS_BY_TASK_DEFINITION, &[&self.task_definition.to_string()]);
             }
         }
@@ -205,17 +254,13 @@ pub fn account_setting_key(scope: &base::Scope, name: &str, principal: &SettingP
     }
 }
 
-impl Row for AccessKey {
-    const TABLE: Table = Table::new("access_keys");
-    const FORMAT: u16 = 1;
-    fn key(&self) -> Key {
-        Key::global(&[&self.id])
-    }
-}
-
 /// `options` with every row of `domain`: those of this file, of `rows_logs` and of `rows_vpc`.
 pub fn register(options: Options) -> Options {
-    crate::rows_logs::register(crate::rows_vpc::register(options))
+    let options = crate::rows_capacity::register(crate::rows_load_balancing::register(options));
+    let options = crate::rows_dns::register(options);
+    let options = crate::rows_gateway::register(crate::rows_daemon::register(options));
+    let options = crate::rows_service_discovery::register(options);
+    crate::rows_service::register(crate::rows_logs::register(crate::rows_vpc::register(options)))
         .row::<Cluster>()
         .row::<TaskDefinition>()
         .row::<TaskDefinitionFamily>()
@@ -225,5 +270,4 @@ pub fn register(options: Options) -> Options {
         .row::<OutboxMessage>()
         .row::<ClientTokenUse>()
         .row::<AccountSetting>()
-        .row::<AccessKey>()
 }

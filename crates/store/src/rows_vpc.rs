@@ -4,18 +4,30 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use base::{Ids, Ipv4Cidr, Scope};
-use domain::{DefaultVpc, NetworkInterface, SecurityGroup, Subnet, Vpc, default_vpc};
+use domain::{
+    DefaultVpc, ElasticAddress, InternetGateway, KeyPair, LaunchTemplate, LaunchTemplateVersion, NatGateway,
+    NetworkInterface, NewDefaultVpc, PrefixList, PrefixListVersion, RouteTable, SecurityGroup,
+    SecurityGroupPeer, Subnet, Vpc, default_vpc,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::key::Prefix;
+use crate::key::{Prefix, number_part};
 use crate::{
     IndexSink, Key, Options, Row, Snapshot, Store, Table, TransactError, Transaction, UpdateError, Versioned,
 };
 
 /// Index of network interfaces by account, region and id.
 pub const NETWORK_INTERFACES_BY_ID: &str = "id";
+/// Index of network interfaces by their private address.
+pub const NETWORK_INTERFACES_BY_ADDRESS: &str = "address";
 /// Index of network interfaces by the ARN of their task.
 pub const NETWORK_INTERFACES_BY_TASK: &str = "task";
+/// Index of network interfaces by account, region and the id of each of their security groups.
+pub const NETWORK_INTERFACES_BY_SECURITY_GROUP: &str = "security_group";
+/// Index of network interfaces by account, region and the allocation of their public address.
+pub const NETWORK_INTERFACES_BY_ALLOCATION: &str = "allocation";
+/// Index of network interfaces by account, region and IPv6 address.
+pub const NETWORK_INTERFACES_BY_IPV6_ADDRESS: &str = "ipv6_address";
 
 /// The use of a network's addresses by one VPC: no other may have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +40,21 @@ pub struct VpcCidrUse {
     pub vpc: String,
 }
 
+/// Raised whenever addresses become a VPC's: two calls that each found theirs free cannot both take them, for networks
+/// may overlap without being the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VpcCidrCount {
+    /// How often.
+    pub count: u64,
+}
+
 /// Which VPC is the default one of an account and region: there is one at most.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefaultVpcOf {
     /// Whose, where.
     pub scope: Scope,
-    /// The VPC's id.
-    pub vpc: String,
+    /// The VPC's id; `None` once it was deleted: it is not made again but by CreateDefaultVpc.
+    pub vpc: Option<String>,
 }
 
 impl Row for DefaultVpcOf {
@@ -58,6 +78,14 @@ impl Row for VpcCidrUse {
     const FORMAT: u16 = 1;
     fn key(&self) -> Key {
         Key::global(&[&self.cidr.to_string()])
+    }
+}
+
+impl Row for VpcCidrCount {
+    const TABLE: Table = Table::new("vpc_cidr_counts");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        Key::global(&[])
     }
 }
 
@@ -97,21 +125,126 @@ impl Row for NetworkInterface {
     fn indexes(&self, sink: &mut IndexSink) {
         let (account, region) = (self.scope.account.as_str(), self.scope.region.as_str());
         sink.add(NETWORK_INTERFACES_BY_ID, &[account, region, &self.id]);
+        sink.add(NETWORK_INTERFACES_BY_ADDRESS, &[&self.private_address.to_string()]);
         if let Some(task) = &self.owner_task {
             sink.add(NETWORK_INTERFACES_BY_TASK, &[&task.to_string()]);
+        }
+        for group in &self.security_groups {
+            sink.add(NETWORK_INTERFACES_BY_SECURITY_GROUP, &[account, region, group]);
+        }
+        if let Some(allocation) =
+            self.public_address.as_ref().and_then(|public| public.allocation_id.as_ref())
+        {
+            sink.add(NETWORK_INTERFACES_BY_ALLOCATION, &[account, region, allocation]);
+        }
+        for address in &self.ipv6_addresses {
+            sink.add(NETWORK_INTERFACES_BY_IPV6_ADDRESS, &[account, region, &address.to_string()]);
         }
     }
 }
 
+impl Row for RouteTable {
+    const TABLE: Table = Table::new("route_tables");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        Key::new(&self.scope, &[&self.id])
+    }
+}
+
+impl Row for InternetGateway {
+    const TABLE: Table = Table::new("internet_gateways");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        Key::new(&self.scope, &[&self.id])
+    }
+}
+
+impl Row for NatGateway {
+    const TABLE: Table = Table::new("nat_gateways");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        Key::new(&self.scope, &[&self.id])
+    }
+}
+
+impl Row for PrefixList {
+    const TABLE: Table = Table::new("prefix_lists");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        Key::new(&self.scope, &[&self.id])
+    }
+}
+
+impl Row for PrefixListVersion {
+    const TABLE: Table = Table::new("prefix_list_versions");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        prefix_list_version_key(&self.scope, &self.prefix_list, self.version)
+    }
+}
+
+/// The key of a version of a prefix list; those of one list stand together.
+pub fn prefix_list_version_key(scope: &Scope, prefix_list: &str, version: i64) -> Key {
+    Key::new(scope, &[prefix_list, &number_part(version.unsigned_abs())])
+}
+
+impl Row for ElasticAddress {
+    const TABLE: Table = Table::new("elastic_addresses");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        Key::new(&self.scope, &[&self.allocation_id])
+    }
+}
+
+impl Row for KeyPair {
+    const TABLE: Table = Table::new("key_pairs");
+    const FORMAT: u16 = 1;
+    /// By name: so the store itself keeps a name from being given out twice.
+    fn key(&self) -> Key {
+        Key::new(&self.scope, &[&self.name])
+    }
+}
+
+impl Row for LaunchTemplate {
+    const TABLE: Table = Table::new("launch_templates");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        Key::new(&self.scope, &[&self.id])
+    }
+}
+
+impl Row for LaunchTemplateVersion {
+    const TABLE: Table = Table::new("launch_template_versions");
+    const FORMAT: u16 = 1;
+    fn key(&self) -> Key {
+        launch_template_version_key(&self.scope, &self.launch_template, self.version)
+    }
+}
+
+/// The key of a version of a launch template; those of one template stand together.
+pub fn launch_template_version_key(scope: &Scope, launch_template: &str, version: i64) -> Key {
+    Key::new(scope, &[launch_template, &number_part(version.unsigned_abs())])
+}
+
 /// `options` with every row of this file.
 pub fn register(options: Options) -> Options {
-    options
+    crate::rows_addresses::register(options)
         .row::<Vpc>()
         .row::<DefaultVpcOf>()
         .row::<VpcCidrUse>()
+        .row::<VpcCidrCount>()
         .row::<Subnet>()
         .row::<SecurityGroup>()
         .row::<NetworkInterface>()
+        .row::<RouteTable>()
+        .row::<InternetGateway>()
+        .row::<NatGateway>()
+        .row::<PrefixList>()
+        .row::<PrefixListVersion>()
+        .row::<ElasticAddress>()
+        .row::<KeyPair>()
+        .row::<LaunchTemplate>()
+        .row::<LaunchTemplateVersion>()
 }
 
 /// The interface with this id.
@@ -138,7 +271,7 @@ pub fn taken_addresses(snapshot: &Snapshot, subnet: &Subnet) -> BTreeSet<Ipv4Add
 /// The default VPC of an account and region, where it has been made.
 pub fn find_default_vpc(snapshot: &Snapshot, scope: &Scope) -> Option<DefaultVpc> {
     let default = snapshot.get::<DefaultVpcOf>(&Key::new(scope, &[]))?;
-    let vpc = snapshot.get::<Vpc>(&Key::new(scope, &[&default.vpc]))?;
+    let vpc = snapshot.get::<Vpc>(&Key::new(scope, &[default.vpc.as_ref()?]))?;
     let mut subnets: Vec<Subnet> = snapshot
         .scan::<Subnet>(Key::prefix(scope, &[]), None)
         .filter(|subnet| subnet.vpc == vpc.id && subnet.default_for_az)
@@ -157,6 +290,9 @@ pub enum DefaultVpcError {
     /// As many (account, region) pairs as networks.
     #[error("no private network is left for the default VPC of {0}")]
     NoNetworkLeft(Scope),
+    /// It was deleted, and CreateDefaultVpc was not called since.
+    #[error("the default VPC of {0} was deleted")]
+    Deleted(Scope),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] TransactError),
@@ -178,18 +314,10 @@ pub async fn ensure_default_vpc(
         if let Some(found) = find_default_vpc(snapshot, scope) {
             return Ok((Transaction::new(), found));
         }
-        let cidr = free_network(snapshot, networks);
-        let cidr = cidr.ok_or_else(|| DefaultVpcError::NoNetworkLeft(scope.clone()))?;
-        let made = default_vpc(scope, cidr, ids);
-        let mut transaction = Transaction::new();
-        transaction.insert(VpcCidrUse { cidr, scope: scope.clone(), vpc: made.vpc.id.clone() });
-        transaction.insert(DefaultVpcOf { scope: scope.clone(), vpc: made.vpc.id.clone() });
-        transaction.insert(made.vpc.clone());
-        for subnet in &made.subnets {
-            transaction.insert(subnet.clone());
+        if snapshot.get::<DefaultVpcOf>(&Key::new(scope, &[])).is_some() {
+            return Err(DefaultVpcError::Deleted(scope.clone()));
         }
-        transaction.insert(made.security_group.clone());
-        Ok((transaction, made))
+        make_default_vpc(snapshot, scope, networks, ids)
     });
     made.await.map_err(|error| match error {
         UpdateError::Refused(refused) => refused,
@@ -197,25 +325,99 @@ pub async fn ensure_default_vpc(
     })
 }
 
-/// Puts every VPC, with its subnets and security groups, into `transaction`: for a reset, which keeps the networks that
-/// are set up on the machine. Network interfaces go.
-pub fn keep_networks(snapshot: &Snapshot, transaction: &mut Transaction) {
-    fn keep<R: Row>(snapshot: &Snapshot, transaction: &mut Transaction) {
-        for row in snapshot.scan::<R>(Prefix::everything(), None) {
-            transaction.put_shared(row.value);
-        }
+/// The transaction that makes a default VPC where there is none, and what it makes.
+pub fn make_default_vpc(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    networks: &[Ipv4Cidr],
+    ids: &dyn Ids,
+) -> Result<(Transaction, DefaultVpc), DefaultVpcError> {
+    let free = networks.iter().find(|network| vpc_that_overlaps(snapshot, network).is_none());
+    let cidr = *free.ok_or_else(|| DefaultVpcError::NoNetworkLeft(scope.clone()))?;
+    let NewDefaultVpc { default: made, route_table, internet_gateway } = default_vpc(scope, cidr, ids);
+    let mut transaction = Transaction::new();
+    take_vpc_cidr(snapshot, &mut transaction, &made.vpc);
+    let default = DefaultVpcOf { scope: scope.clone(), vpc: Some(made.vpc.id.clone()) };
+    match snapshot.get::<DefaultVpcOf>(&default.key()) {
+        Some(deleted) => transaction.replace(&deleted, default),
+        None => transaction.insert(default),
+    };
+    transaction.insert(made.vpc.clone());
+    for subnet in &made.subnets {
+        transaction.insert(subnet.clone());
     }
-    keep::<Vpc>(snapshot, transaction);
-    keep::<DefaultVpcOf>(snapshot, transaction);
-    keep::<VpcCidrUse>(snapshot, transaction);
-    keep::<Subnet>(snapshot, transaction);
-    keep::<SecurityGroup>(snapshot, transaction);
+    transaction.insert(made.security_group.clone());
+    transaction.insert(route_table);
+    transaction.insert(internet_gateway);
+    Ok((transaction, made))
 }
 
-fn free_network(snapshot: &Snapshot, networks: &[Ipv4Cidr]) -> Option<Ipv4Cidr> {
-    let taken: Vec<Ipv4Cidr> =
-        snapshot.scan::<VpcCidrUse>(Prefix::everything(), None).map(|used| used.cidr).collect();
-    networks.iter().find(|network| taken.iter().all(|taken| !taken.overlaps(network))).copied()
+/// The VPC, of whatever account and region, that has some of these addresses.
+pub fn vpc_that_overlaps(snapshot: &Snapshot, network: &Ipv4Cidr) -> Option<Versioned<VpcCidrUse>> {
+    snapshot.scan::<VpcCidrUse>(Prefix::everything(), None).find(|used| used.cidr.overlaps(network))
+}
+
+/// Makes the VPC's addresses its own, which [`vpc_that_overlaps`] has found to be nobody's.
+pub fn take_vpc_cidr(snapshot: &Snapshot, transaction: &mut Transaction, vpc: &Vpc) {
+    let cidr_use = VpcCidrUse { cidr: vpc.cidr, scope: vpc.scope.clone(), vpc: vpc.id.clone() };
+    transaction.insert(cidr_use);
+    match snapshot.get::<VpcCidrCount>(&Key::global(&[])) {
+        Some(read) => transaction.replace(&read, VpcCidrCount { count: read.count + 1 }),
+        None => transaction.insert(VpcCidrCount { count: 1 }),
+    };
+}
+
+/// Gives the addresses of a VPC, which the caller removes, back. Where it was the default one, none is made again by itself.
+pub fn release_vpc_cidr(snapshot: &Snapshot, transaction: &mut Transaction, vpc: &Vpc) {
+    transaction.delete::<VpcCidrUse>(&Key::global(&[&vpc.cidr.to_string()]));
+    let default = snapshot.get::<DefaultVpcOf>(&Key::new(&vpc.scope, &[]));
+    if let Some(default) = default.filter(|default| default.vpc.as_ref() == Some(&vpc.id)) {
+        transaction.replace(&default, DefaultVpcOf { scope: vpc.scope.clone(), vpc: None });
+    }
+}
+
+/// Puts every default VPC, with what it was made with, into `transaction`: for a reset, which keeps the networks that are
+/// set up on the machine. VPCs that were made by calls go, and what calls made of the default ones.
+pub fn keep_networks(snapshot: &Snapshot, transaction: &mut Transaction, ids: &dyn Ids) {
+    transaction.put(crate::rows_addresses::public_address_pool(snapshot));
+    for default in snapshot.scan::<DefaultVpcOf>(Prefix::everything(), None) {
+        let Some(found) = find_default_vpc(snapshot, &default.scope) else { continue };
+        let NewDefaultVpc { default: made, mut route_table, mut internet_gateway } =
+            default_vpc(&default.scope, found.vpc.cidr, ids);
+        route_table.vpc.clone_from(&found.vpc.id);
+        internet_gateway.vpc = Some(found.vpc.id.clone());
+        transaction.put_shared(default.value);
+        transaction.put(VpcCidrUse {
+            cidr: found.vpc.cidr,
+            scope: found.vpc.scope.clone(),
+            vpc: found.vpc.id.clone(),
+        });
+        for mut subnet in made.subnets {
+            // The ids are those that clients know from before.
+            let known = found.subnets.iter().find(|known| known.cidr == subnet.cidr);
+            subnet.id = known.map_or(subnet.id, |known| known.id.clone());
+            subnet.vpc.clone_from(&found.vpc.id);
+            transaction.put(subnet);
+        }
+        let (old, new) = (&found.security_group.id, &made.security_group.id);
+        let mut security_group = made.security_group.clone();
+        security_group.vpc.clone_from(&found.vpc.id);
+        for rule in &mut security_group.rules {
+            if rule.peer == SecurityGroupPeer::Group(new.clone()) {
+                rule.peer = SecurityGroupPeer::Group(old.clone());
+            }
+        }
+        security_group.id.clone_from(old);
+        transaction.put(security_group);
+        transaction.put(route_table);
+        transaction.put(internet_gateway);
+        transaction.put(Vpc {
+            id: found.vpc.id,
+            cidr_association_id: found.vpc.cidr_association_id,
+            dhcp_options_id: found.vpc.dhcp_options_id,
+            ..made.vpc
+        });
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use rpds::set::red_black_tree_set;
 use crate::key::Prefix;
 use crate::row::{ErasedRow, Row};
 use crate::state::{Entry, IndexEntry, Registry, State};
+use crate::view::{View, Views};
 use crate::{Key, Revision, Version};
 
 /// A row and the revision it was read at. Derefs to the row; cheap to clone.
@@ -47,6 +48,7 @@ impl<R: fmt::Debug> fmt::Debug for Versioned<R> {
 pub struct Snapshot {
     pub(crate) registry: Arc<Registry>,
     pub(crate) state: Arc<State>,
+    pub(crate) views: Arc<Views>,
 }
 
 impl fmt::Debug for Snapshot {
@@ -69,6 +71,12 @@ impl Snapshot {
     /// How many rows the table has.
     pub fn count<R: Row>(&self) -> usize {
         self.state.tables[self.registry.position_of::<R>()].rows.size()
+    }
+
+    /// Runs `f` on the store's view of type `V`, which is brought up to this snapshot first. It may be newer: whoever
+    /// writes by what it says makes its transaction depend on rows of this snapshot. `f` must not ask for the view again.
+    pub fn view<V: View, T>(&self, f: impl FnOnce(&mut V) -> T) -> T {
+        self.views.with(self, f)
     }
 
     /// The rows under a prefix in the order of their keys, from the first one after `after` on.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -31,17 +32,21 @@ pub enum Durability {
     Ephemeral,
 }
 
+/// What a transaction of a simulation waits for. See [`Options::pause`].
+pub type Pause = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
 /// How a store is opened.
 pub struct Options {
     durability: Durability,
     registry: Registry,
+    pause: Option<Pause>,
     pub(crate) tuning: Tuning,
 }
 
 impl Options {
     /// A store of this durability, with no row types yet.
     pub fn new(durability: Durability) -> Self {
-        Self { durability, registry: Registry::default(), tuning: Tuning::default() }
+        Self { durability, registry: Registry::default(), pause: None, tuning: Tuning::default() }
     }
 
     /// [`Durability::Durable`].
@@ -58,6 +63,14 @@ impl Options {
     /// said; at least the size of the last checkpoint in any case).
     pub fn checkpoint_after(mut self, bytes: u64) -> Self {
         self.tuning.checkpoint_after_bytes = bytes;
+        self
+    }
+
+    /// Each transaction waits for `pause` before it is committed, and again before its caller hears of it: for
+    /// simulations. A real store takes its time at both places, so that others write meanwhile (a conflict) or the
+    /// caller is gone (a crash before or after the commit).
+    pub fn pause(mut self, pause: Pause) -> Self {
+        self.pause = Some(pause);
         self
     }
 
@@ -148,6 +161,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     durability: Durability,
+    pause: Option<Pause>,
     writer: Writer,
 }
 
@@ -179,7 +193,7 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Opens the store in `directory`, which is made if it is not there. Reads all of it.
     pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
-        let Options { durability, registry, tuning } = options;
+        let Options { durability, registry, pause, tuning } = options;
         if durability == Durability::Ephemeral {
             let state = State::empty(&registry, Version::default());
             let shared = Arc::new(Shared::new(registry, state));
@@ -187,6 +201,7 @@ impl Store {
             return Ok(Self(Arc::new(Inner {
                 shared,
                 durability,
+                pause,
                 writer: Writer::Here(Mutex::new(committer)),
             })));
         }
@@ -206,7 +221,7 @@ impl Store {
                 OpenError::Io { what: "start a thread for", file: directory.to_owned(), source }
             })?;
         let writer = Writer::Thread { commands: Some(commands), thread: Some(thread) };
-        Ok(Self(Arc::new(Inner { shared, durability, writer })))
+        Ok(Self(Arc::new(Inner { shared, durability, pause, writer })))
     }
 
     /// An ephemeral store: for tests and simulations.
@@ -221,7 +236,11 @@ impl Store {
     /// Everything as of now: all that was acknowledged, and nothing that is not durable.
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.0.shared;
-        Snapshot { registry: Arc::clone(&shared.registry), state: shared.state.borrow().clone() }
+        Snapshot {
+            registry: Arc::clone(&shared.registry),
+            state: shared.state.borrow().clone(),
+            views: Arc::clone(&shared.views),
+        }
     }
 
     /// Does a transaction, all or nothing, if its conditions hold. When it returns `Ok`, the writes are on disk
@@ -231,12 +250,21 @@ impl Store {
     /// If the future is dropped the transaction may be done or not.
     pub async fn transact(&self, transaction: Transaction) -> Result<Version, TransactError> {
         let prepared = self.prepare(transaction)?;
-        match &self.0.writer {
+        self.pause().await;
+        let result = match &self.0.writer {
             Writer::Here(committer) => {
                 let mut committer = committer.lock().unwrap_or_else(PoisonError::into_inner);
                 committer.commit(vec![prepared]).pop().unwrap_or_else(|| Err(closed()))
             }
             Writer::Thread { .. } => self.ask(|reply| Command::Transact(prepared, reply)).await,
+        };
+        self.pause().await;
+        result
+    }
+
+    async fn pause(&self) {
+        if let Some(pause) = &self.0.pause {
+            pause().await;
         }
     }
 
@@ -263,7 +291,7 @@ impl Store {
     /// The changes after the version `from` (usually a snapshot's), from now on and as far back as they are kept.
     pub fn changes(&self, from: Version) -> ChangeFeed {
         let shared = &self.0.shared;
-        ChangeFeed { ring: Arc::clone(&shared.ring), state: shared.state.subscribe(), after: from }
+        ChangeFeed { ring: Arc::clone(&shared.ring), published: Arc::clone(&shared.published), after: from }
     }
 
     /// Waits until one of `tables` has changed after `since`, and returns the version of the last such change.
@@ -272,16 +300,30 @@ impl Store {
         let shared = &self.0.shared;
         let positions: Vec<usize> =
             tables.iter().filter_map(|table| shared.registry.position(table.name)).collect();
-        let mut receiver = shared.state.subscribe();
-        let last = |state: &State| positions.iter().map(|&table| state.tables[table].changed).max();
-        let version = receiver
-            .wait_for(|state| last(state) > Some(since))
-            .await
-            .map(|state| last(&state).unwrap_or(since));
-        match version {
-            Ok(version) => version,
-            // The sender lives as long as this handle does.
-            Err(_) => std::future::pending().await,
+        loop {
+            let mut news = pin!(shared.published.notified());
+            news.as_mut().enable();
+            let state = Arc::clone(&shared.state.borrow());
+            let last = positions.iter().map(|&table| state.tables[table].changed).max();
+            if let Some(last) = last.filter(|last| *last > since) {
+                return last;
+            }
+            drop(state);
+            news.await;
+        }
+    }
+
+    /// Keeps every view up to date as rows change, so that none has to be made anew for want of old changes. Never
+    /// returns.
+    pub async fn keep_views(&self) {
+        let mut seen = self.snapshot().version();
+        loop {
+            let mut feed = self.changes(seen);
+            // Lagged or not: the views know by themselves what they have seen.
+            let _ = feed.next().await;
+            let snapshot = self.snapshot();
+            seen = snapshot.version();
+            snapshot.views.keep_up(&snapshot);
         }
     }
 

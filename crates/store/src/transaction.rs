@@ -68,6 +68,13 @@ impl Transaction {
         self.require_revision::<R>(&read.value.key(), Some(read.revision))
     }
 
+    /// Adds the conditions and writes of another transaction.
+    pub fn merge(&mut self, other: Self) -> &mut Self {
+        self.conditions.extend(other.conditions);
+        self.writes.extend(other.writes);
+        self
+    }
+
     /// Writes a row, whatever was there.
     pub fn put<R: Row>(&mut self, row: R) -> &mut Self {
         self.put_shared(Arc::new(row))

@@ -112,10 +112,12 @@ pub trait Authorizer: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RootAndNodes;
 
-/// What the stock agent's instance role allows (AWS: AmazonEC2ContainerServiceforEC2Role), less pulling images from ECR.
+/// What the stock agent's instance role allows (AWS: AmazonEC2ContainerServiceforEC2Role), less pulling images from ECR, and
+/// what it calls in the name of a task (which there has a role for it).
 const NODE_ACTIONS: &[&str] = &[
     "ecs:CreateCluster",
     "ecs:DiscoverPollEndpoint",
+    "ecs:GetTaskProtection",
     "ecs:ListTagsForResource",
     "ecs:Poll",
     "ecs:RegisterContainerInstance",
@@ -126,6 +128,7 @@ const NODE_ACTIONS: &[&str] = &[
     "ecs:SubmitTaskStateChange",
     "ecs:TagResource",
     "ecs:UpdateContainerInstancesState",
+    "ecs:UpdateTaskProtection",
     "logs:CreateLogGroup",
     "logs:CreateLogStream",
     "logs:PutLogEvents",

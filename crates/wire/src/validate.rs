@@ -36,7 +36,7 @@ fn coral(violations: &[Violation]) -> String {
             };
             format!(
                 "Value{value} at '{}' failed to satisfy constraint: {}",
-                violation.path,
+                coral_path(&violation.path),
                 violation.rule.text()
             )
         })
@@ -44,6 +44,15 @@ fn coral(violations: &[Violation]) -> String {
     let count = violations.len();
     let errors = if count == 1 { "error" } else { "errors" };
     format!("{count} validation {errors} detected: {}", texts.join("; "))
+}
+
+/// Coral tells members as its Java beans have them: `DefaultActions.1.member.Type` is `defaultActions.1.member.type`.
+fn coral_path(path: &str) -> String {
+    let lower_first = |segment: &str| {
+        let mut letters = segment.chars();
+        letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect::<String>()
+    };
+    path.split('.').map(lower_first).collect::<Vec<_>>().join(".")
 }
 
 fn ec2(violation: &Violation) -> Fault {

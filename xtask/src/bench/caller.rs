@@ -100,6 +100,14 @@ impl Caller {
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
+    /// An operation of Elastic Load Balancing, with its parameters as a query has them; the answer's XML.
+    pub fn load_balancing(&mut self, parameters: &str) -> Result<String, String> {
+        let body = format!("Version=2015-12-01&Action={parameters}");
+        let request = self.target.query_request("elasticloadbalancing", &body)?;
+        let answer = self.send(&request).map_err(|error| format!("{parameters}: {error}"))?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
     /// Sends the bytes of a request, and gives the body of an answer that is 200. A connection that the server closed
     /// while it was idle is made anew.
     pub fn send(&mut self, request: &[u8]) -> Result<Vec<u8>, String> {

@@ -8,7 +8,11 @@
 //! `--release --features bench`, which this command does by itself, so that the other xtask commands stay quick to build.
 
 #[cfg(feature = "bench")]
+mod agents;
+#[cfg(feature = "bench")]
 mod api_read;
+#[cfg(feature = "bench")]
+mod balancer;
 #[cfg(feature = "bench")]
 mod caller;
 #[cfg(feature = "bench")]
@@ -16,11 +20,17 @@ mod compare;
 #[cfg(feature = "bench")]
 mod container_logs;
 #[cfg(feature = "bench")]
+mod deploy_under_load;
+#[cfg(feature = "bench")]
+mod dns;
+#[cfg(feature = "bench")]
 mod docker;
 #[cfg(feature = "bench")]
 mod durable_write;
 #[cfg(feature = "bench")]
 mod etcd;
+#[cfg(feature = "bench")]
+mod fan_out;
 #[cfg(feature = "bench")]
 mod first_instruction;
 #[cfg(feature = "bench")]
@@ -28,13 +38,23 @@ mod logs;
 #[cfg(feature = "bench")]
 mod memory;
 #[cfg(feature = "bench")]
+mod placement;
+#[cfg(feature = "bench")]
+mod placement_durable;
+#[cfg(feature = "bench")]
 mod process;
+#[cfg(feature = "bench")]
+mod proportion;
 #[cfg(feature = "bench")]
 mod recovery;
 #[cfg(feature = "bench")]
 mod roadstead;
 #[cfg(feature = "bench")]
 mod rows;
+#[cfg(feature = "bench")]
+mod security_groups;
+#[cfg(feature = "bench")]
+mod target_swap;
 #[cfg(feature = "bench")]
 mod task_start;
 #[cfg(feature = "bench")]
@@ -76,8 +96,9 @@ mod body {
     use std::path::PathBuf;
 
     use super::{
-        api_read, container_logs, durable_write, first_instruction, logs, memory, recovery, task_start,
-        task_stop,
+        api_read, balancer, container_logs, deploy_under_load, dns, durable_write, fan_out,
+        first_instruction, logs, memory, placement, placement_durable, proportion, recovery, security_groups,
+        target_swap, task_start, task_stop,
     };
 
     /// Every benchmark.
@@ -91,6 +112,15 @@ mod body {
         container_logs::BENCH,
         memory::BENCH,
         recovery::BENCH,
+        placement::BENCH,
+        placement_durable::BENCH,
+        fan_out::BENCH,
+        proportion::BENCH,
+        deploy_under_load::BENCH,
+        balancer::BENCH,
+        target_swap::BENCH,
+        dns::BENCH,
+        security_groups::BENCH,
     ];
     /// Pairs unless said otherwise.
     const PAIRS: usize = 5;

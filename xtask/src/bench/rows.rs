@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use domain::Task;
+use domain::{ContainerInstance, Task};
 use serde_json::json;
 use store::{Options, Store, Transaction};
 
 /// Rows of one transaction.
 const ROWS_A_TRANSACTION: usize = 500;
+/// Container instances.
+const MACHINES: usize = 100;
 /// The revision that the tasks run.
 const DEFINITION: &str = "arn:aws:ecs:us-east-1:000000000000:task-definition/bench:1";
 
@@ -24,6 +26,15 @@ pub fn task_arn(number: usize) -> String {
 /// Fills the store of a data directory with `count` tasks that have ended, as a day's history has them: nobody's loops
 /// have anything left to do with them.
 pub fn write_tasks(data_directory: &Path, count: usize) -> Result<(), String> {
+    write(data_directory, 0, count, task)
+}
+
+fn write(
+    data_directory: &Path,
+    machines_there: usize,
+    count: usize,
+    row: impl Fn(usize) -> Result<Task, String>,
+) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     // A data directory is its owner's only; the control plane makes it so when it starts.
     std::fs::create_dir_all(data_directory).map_err(|error| text(&error))?;
@@ -31,14 +42,58 @@ pub fn write_tasks(data_directory: &Path, count: usize) -> Result<(), String> {
         store::rows_logs::register(store::rows_vpc::register(store::rows::register(Options::durable())));
     let store = Store::open(&data_directory.join("store"), options).map_err(|error| text(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| text(&error))?;
+    let mut machines = Transaction::new();
+    for number in 0..machines_there {
+        machines.put(machine(number)?);
+    }
+    runtime.block_on(store.transact(machines)).map_err(|error| text(&error))?;
     for first in (0..count).step_by(ROWS_A_TRANSACTION) {
         let mut transaction = Transaction::new();
         for number in first..count.min(first + ROWS_A_TRANSACTION) {
-            transaction.put(task(number)?);
+            transaction.put(row(number)?);
         }
         runtime.block_on(store.transact(transaction)).map_err(|error| text(&error))?;
     }
     Ok(())
+}
+
+/// Fills the store of a data directory with `count` tasks that run, on a hundred container instances whose agents are away.
+pub fn write_running_tasks(data_directory: &Path, count: usize) -> Result<(), String> {
+    write(data_directory, MACHINES, count, |number| {
+        let mut task = task(number)?;
+        let machine = number % MACHINES;
+        let container_instance = format!("container-instance/default/{}", machine_id(machine));
+        let scope = task.scope.clone();
+        task.container_instance = Some(base::Arn::new("ecs", &scope, container_instance));
+        task.last_status = domain::TaskStatus::Running;
+        task.desired_status = domain::DesiredStatus::Running;
+        (task.stop_code, task.stopped_reason) = (None, None);
+        task.times.stopping_at = None;
+        task.times.execution_stopped_at = None;
+        task.times.stopped_at = None;
+        for container in &mut task.containers {
+            container.last_status = domain::TaskStatus::Running;
+            container.exit_code = None;
+        }
+        for attachment in &mut task.attachments {
+            "ATTACHED".clone_into(&mut attachment.status);
+        }
+        Ok(task)
+    })
+}
+
+fn machine_id(number: usize) -> String {
+    task_id(number + 1_000_000)
+}
+
+fn machine(number: usize) -> Result<ContainerInstance, String> {
+    let row = json!({
+        "scope": {"account": "000000000000", "region": "us-east-1"},
+        "id": machine_id(number), "cluster": "default", "ec2_instance_id": format!("i-{number:017x}"),
+        "status": "ACTIVE", "agent_connected": false, "version": 1,
+        "registered": {"cpu_units": 10_000_000, "memory_mib": 10_000_000}, "attributes": [], "registered_at": 0,
+    });
+    serde_json::from_value(row).map_err(|error| format!("the row of a container instance: {error}"))
 }
 
 fn task(number: usize) -> Result<Task, String> {

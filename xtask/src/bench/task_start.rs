@@ -27,13 +27,13 @@ fn run(setup: &Setup) -> Result<(), String> {
     let roadstead = Roadstead::up(&setup.directory.join("ours"))?;
     let docker = Docker::start(&setup.directory).and_then(|docker| docker.swarm().map(|()| docker));
     let mut number = 0;
-    for network_mode in ["none", "host", "awsvpc"] {
+    for network_mode in ["none", "host", "bridge", "awsvpc"] {
         let mut ours = || start_all(&roadstead, network_mode);
         match &docker {
             Ok(docker) => {
                 // A task with an address of its own is compared with containers that have one.
                 let (peer, host) = match network_mode {
-                    "awsvpc" => ("Swarm, bridge", false),
+                    "awsvpc" | "bridge" => ("Swarm, bridge", false),
                     _ => ("Swarm, host network", true),
                 };
                 let mut theirs = || {

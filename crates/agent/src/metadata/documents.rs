@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::task_engine::decide::Verdict;
-use crate::task_engine::plan::{NetworkPlan, TaskPlan, VolumePlan};
-use crate::task_engine::record::{Desired, KnownStatus};
+use crate::task_engine::plan::{ContainerPlan, NetworkPlan, TaskPlan, VolumePlan};
+use crate::task_engine::record::{ContainerRecord, Desired, KnownStatus};
 use crate::task_engine::view::TaskView;
 
 /// The version of a document.
@@ -125,17 +125,8 @@ pub(super) fn container(view: &TaskView, index: usize, version: Version) -> Valu
         put("Health", health);
     }
     put("Volumes", volumes(&view.plan, index));
-    put("Networks", Value::Array(vec![network(&view.plan, version)]));
-    let ports: Vec<Value> = plan
-        .message
-        .port_mappings
-        .iter()
-        .filter_map(|mapping| {
-            let port = mapping.container_port?;
-            let protocol = mapping.protocol.as_deref().unwrap_or("tcp");
-            Some(json!({"ContainerPort": port, "Protocol": protocol, "HostPort": port}))
-        })
-        .collect();
+    put("Networks", Value::Array(vec![network(&view.plan, record, version)]));
+    let ports = ports(&view.plan, plan, record, version);
     if !ports.is_empty() {
         put("Ports", Value::Array(ports));
     }
@@ -152,6 +143,29 @@ pub(super) fn container(view: &TaskView, index: usize, version: Version) -> Valu
         }
     }
     Value::Object(document)
+}
+
+/// The ports of a container: those of the host that lead to it in mode bridge, its own elsewhere.
+fn ports(task: &TaskPlan, plan: &ContainerPlan, record: &ContainerRecord, version: Version) -> Vec<Value> {
+    if task.network == NetworkPlan::Bridge {
+        let each = record.published.iter().flat_map(|ports| ports.pairs().map(|pair| (ports.protocol, pair)));
+        return each
+            .map(|(protocol, (container, host))| {
+                let mut port =
+                    json!({"ContainerPort": container, "Protocol": protocol.to_string(), "HostPort": host});
+                if version == Version::V4 {
+                    port["HostIp"] = json!("0.0.0.0");
+                }
+                port
+            })
+            .collect();
+    }
+    let own = plan.message.port_mappings.iter().filter_map(|mapping| {
+        let port = mapping.container_port?;
+        let protocol = mapping.protocol.as_deref().unwrap_or("tcp");
+        Some(json!({"ContainerPort": port, "Protocol": protocol, "HostPort": port}))
+    });
+    own.collect()
 }
 
 fn labels(view: &TaskView, index: usize) -> Value {
@@ -205,10 +219,14 @@ fn volumes(plan: &TaskPlan, index: usize) -> Value {
     Value::Array(volumes)
 }
 
-fn network(plan: &TaskPlan, version: Version) -> Value {
+fn network(plan: &TaskPlan, record: &ContainerRecord, version: Version) -> Value {
     let interface = match &plan.network {
         NetworkPlan::None => return json!({"NetworkMode": "none"}),
         NetworkPlan::Host => return json!({"NetworkMode": "host"}),
+        NetworkPlan::Bridge => {
+            let addresses: Vec<String> = record.address.iter().map(ToString::to_string).collect();
+            return json!({"NetworkMode": "bridge", "IPv4Addresses": addresses});
+        }
         NetworkPlan::AwsVpc(interface) => interface,
     };
     let addresses: Vec<&str> =

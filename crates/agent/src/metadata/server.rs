@@ -1,4 +1,4 @@
-//! The HTTP server for tasks: small, bounded, GET only.
+//! The HTTP server for tasks: small, bounded; GET, and PUT of the task's protection.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,7 +10,7 @@ use api::ecs::ListTagsForResourceRequest;
 use api::ecs::operations::ListTagsForResource;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::documents::{self, NodeFacts, Version};
 use super::rate_limit::RateLimit;
-use super::statistics;
+use super::{statistics, task_protection};
 use crate::task_engine::TaskEngine;
 use crate::task_engine::plan::NetworkPlan;
 use crate::task_engine::view::TaskView;
@@ -89,6 +89,8 @@ struct Inner {
 enum Caller {
     /// A task, by id.
     Task(String),
+    /// A container of mode bridge, by the id of its task.
+    Container(String),
     /// A process of the host.
     Host,
 }
@@ -122,11 +124,13 @@ impl MetadataServer {
             tokio::spawn(async move {
                 let service = service_fn(|request| {
                     let server = server.clone();
-                    async move { Ok::<_, Infallible>(server.answer(peer.ip(), &request).await) }
+                    async move { Ok::<_, Infallible>(server.answer(peer.ip(), request).await) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(READ_TIMEOUT)
+                    // A client that says all it has to say and closes its side (nc) is still answered.
+                    .half_close(true)
                     .max_buf_size(16 * 1024)
                     .serve_connection(TokioIo::new(stream), service);
                 let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
@@ -135,23 +139,30 @@ impl MetadataServer {
         }
     }
 
-    async fn answer(&self, peer: IpAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if !self.inner.limit.admit(peer, Instant::now()) {
             return text(StatusCode::TOO_MANY_REQUESTS, "429 Too Many Requests");
         }
-        if request.method() != Method::GET {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "405 Method Not Allowed");
-        }
-        let path = request.uri().path();
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
         if path.len() > PATH_BYTES_MAXIMUM {
             return text(StatusCode::URI_TOO_LONG, "414 URI Too Long");
         }
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         let caller = self.caller(peer);
+        let on_protection = matches!(segments.as_slice(), ["api", _, "task-protection", "v1", "state"]);
+        if head.method != Method::GET && !(on_protection && head.method == Method::PUT) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "405 Method Not Allowed");
+        }
         match (caller, segments.as_slice()) {
+            (caller, ["api", endpoint, "task-protection", "v1", "state"]) => {
+                let body = (head.method == Method::PUT).then_some(body);
+                let (status, document) = self.task_protection(caller.as_ref(), endpoint, body).await;
+                json_answer(status, &document)
+            }
             (Some(caller), ["v2", "credentials", id]) => self.credentials(&caller, id),
             (Some(caller), ["v1", "credentials"]) => {
-                let query = request.uri().query().unwrap_or_default();
+                let query = head.uri.query().unwrap_or_default();
                 let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap_or_default();
                 self.credentials(&caller, id)
             }
@@ -170,7 +181,19 @@ impl MetadataServer {
     /// Who asks, by the address alone.
     fn caller(&self, peer: IpAddr) -> Option<Caller> {
         if let Some(id) = self.inner.tasks.shared().network.attachment_of(peer) {
-            return Some(Caller::Task(id));
+            if self.inner.tasks.view(&id).is_some() {
+                return Some(Caller::Task(id));
+            }
+            let is_its = |view: &&Arc<TaskView>| {
+                view.record.containers.iter().any(|container| container.runtime_id == id)
+            };
+            return self
+                .inner
+                .tasks
+                .views()
+                .iter()
+                .find(is_its)
+                .map(|view| Caller::Container(view.plan.id.clone()));
         }
         peer.is_loopback().then_some(Caller::Host)
     }
@@ -178,7 +201,7 @@ impl MetadataServer {
     /// Whether `caller` may see the task.
     fn may_see(caller: &Caller, view: &TaskView) -> bool {
         match caller {
-            Caller::Task(id) => view.plan.id == *id,
+            Caller::Task(id) | Caller::Container(id) => view.plan.id == *id,
             Caller::Host => view.plan.network == NetworkPlan::Host,
         }
     }
@@ -233,6 +256,41 @@ impl MetadataServer {
         }
     }
 
+    /// The task and container that an endpoint id stands for, if `caller` may see it.
+    fn of_endpoint(&self, caller: &Caller, endpoint: &str) -> Option<(Arc<TaskView>, usize)> {
+        self.inner.tasks.views().into_iter().filter(|view| Self::may_see(caller, view)).find_map(|view| {
+            let mut containers = view.record.containers.iter();
+            let index = containers.position(|container| same(&container.endpoint_id, endpoint))?;
+            Some((view, index))
+        })
+    }
+
+    /// Tells a task's protection, or with a body sets it.
+    async fn task_protection(
+        &self,
+        caller: Option<&Caller>,
+        endpoint: &str,
+        body: Option<Incoming>,
+    ) -> task_protection::Answer {
+        let wish = match body {
+            Some(body) => {
+                let body = Limited::new(body, task_protection::BODY_BYTES_MAXIMUM);
+                // A body that is too long or does not come is read as none, and refused.
+                let read = tokio::time::timeout(READ_TIMEOUT, body.collect()).await;
+                let body = read.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
+                match task_protection::read(&body) {
+                    Ok(wish) => wish,
+                    Err(refused) => return refused,
+                }
+            }
+            None => task_protection::Wish::Get,
+        };
+        match caller.and_then(|caller| self.of_endpoint(caller, endpoint)) {
+            Some((view, _)) => task_protection::answer(self.inner.tasks.shared(), &view, wish).await,
+            None => task_protection::no_task(),
+        }
+    }
+
     async fn by_endpoint(
         &self,
         caller: &Caller,
@@ -240,17 +298,7 @@ impl MetadataServer {
         rest: &[&str],
         version: Version,
     ) -> Response<Full<Bytes>> {
-        let found = self.inner.tasks.views().into_iter().filter(|view| Self::may_see(caller, view)).find_map(
-            |view| {
-                let index = view
-                    .record
-                    .containers
-                    .iter()
-                    .position(|container| same(&container.endpoint_id, endpoint))?;
-                Some((view, index))
-            },
-        );
-        let Some((view, index)) = found else {
+        let Some((view, index)) = self.of_endpoint(caller, endpoint) else {
             return not_found("unable to get task arn from request: unable to get task Arn from endpoint ID");
         };
         let document = match rest {
@@ -259,10 +307,22 @@ impl MetadataServer {
             ["taskWithTags"] => self.task_with_tags(&view, version).await,
             ["stats"] => self.statistics(&view, index),
             ["task", "stats"] => self.task_statistics(&view),
+            ["task", "service-connect"] => self.service_connect(&view),
             ["associations", _] => json!({"Associations": []}),
             _ => return text(StatusCode::NOT_FOUND, "404 page not found"),
         };
         json_answer(StatusCode::OK, &document)
+    }
+
+    /// What is counted of the task's calls through Service Connect. Ours: at AWS it goes to CloudWatch.
+    fn service_connect(&self, view: &TaskView) -> Value {
+        let listeners = self.inner.tasks.shared().service_connect.counters(&view.plan.id);
+        let listener = |(host_name, port, counters): (String, u16, Arc<service_connect::Counters>)| {
+            let counts: Map<String, Value> =
+                counters.values().into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
+            json!({"HostName": host_name, "Port": port, "Counts": counts})
+        };
+        Value::Array(listeners.into_iter().map(listener).collect())
     }
 
     fn task_document(&self, view: &TaskView, version: Version) -> Value {

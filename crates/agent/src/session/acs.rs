@@ -2,6 +2,7 @@
 //!
 //! Orders are handled one after the other in the read loop: what came first is done first. Nothing in here waits for a task.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,14 @@ use agent_protocol::acs::{
     IamRoleCredentialsAckRequest, IamRoleCredentialsMessage, NackRequest, ServerMessage, TaskIdentifier,
     TaskManifestMessage, TaskStopVerificationAck, TaskStopVerificationMessage, UpdateMessage,
 };
+use agent_protocol::network_policy::NetworkPolicyMessage;
 use agent_protocol::payload::{DesiredStatus, PayloadMessage, RoleType, Task};
 use agent_protocol::query::AcsQuery;
+use agent_protocol::service_connect::{ConnectedService, ServiceConnectMessage};
 use client::websocket::{ConnectError, Socket};
 use client::{Backoff, ClientError};
 use futures_util::{SinkExt, StreamExt};
+use service_connect::AppProtocol;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -22,6 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{CONNECTION_LIFE, INACTIVITY, WRITE_TIMEOUT, discover, jittered, socket_url};
+use crate::network_policy::{NetworkPolicies, Step};
 use crate::registration::{AGENT_VERSION, RUNTIME_VERSION};
 use crate::reporting;
 use crate::task_engine::TaskEngine;
@@ -37,6 +42,8 @@ pub struct AcsSession {
     /// True from connect to disconnect.
     connected: watch::Sender<bool>,
     send_credentials: bool,
+    /// What is enforced on the networks, as far as it was told.
+    networks: NetworkPolicies,
     /// The last manifest, whose acknowledgment to stop tasks is honoured once.
     manifest: Option<String>,
 }
@@ -62,7 +69,8 @@ pub enum SessionEnd {
 impl AcsSession {
     /// The session of the container instance `instance`.
     pub fn new(tasks: TaskEngine, instance: String, connected: watch::Sender<bool>) -> Self {
-        Self { tasks, instance, connected, send_credentials: true, manifest: None }
+        let networks = NetworkPolicies::default();
+        Self { tasks, instance, connected, send_credentials: true, networks, manifest: None }
     }
 
     /// Connects, again and again, until the control plane says that this instance is gone.
@@ -213,6 +221,11 @@ impl AcsSession {
             ServerMessage::StageUpdate(update) | ServerMessage::PerformUpdate(update) => {
                 refuse_update(&update)
             }
+            ServerMessage::NetworkPolicy(message) => self.network_policy(*message).await,
+            ServerMessage::ServiceConnect(message) => {
+                self.service_connect(*message);
+                Vec::new()
+            }
             ServerMessage::Notice { kind, message } => {
                 tracing::warn!(kind, message, "the control plane says");
                 Vec::new()
@@ -269,6 +282,58 @@ impl AcsSession {
                 .insert(0, ack(&payload.cluster_arn, &payload.container_instance_arn, &payload.message_id));
         }
         answers
+    }
+
+    /// In force when this returns: the payload that starts a task comes after the message that has its rules.
+    async fn network_policy(&mut self, message: NetworkPolicyMessage) -> Vec<AgentMessage> {
+        if message.container_instance_arn != self.instance {
+            tracing::warn!("networks of another instance are dropped");
+            return Vec::new();
+        }
+        let (cluster, instance, id) =
+            (message.cluster_arn.clone(), message.container_instance_arn.clone(), message.message_id.clone());
+        let done = match self.networks.take(message) {
+            Ok(step) => self.enforce(step).await.map_err(|error| crate::words(&error)),
+            Err(error) => Err(crate::words(&error)),
+        };
+        match done {
+            Ok(()) => Vec::new(),
+            Err(reason) => {
+                tracing::error!(reason, "security groups could not be enforced");
+                vec![nack(&cluster, &instance, &id, &reason)]
+            }
+        }
+    }
+
+    /// What leads to a task comes after what keeps others out.
+    async fn enforce(&self, step: Step) -> Result<(), network::NetworkError> {
+        let network = &self.tasks.shared().network;
+        match step {
+            Step::Wait => Ok(()),
+            Step::Whole(whole) => {
+                network.apply_security_groups(&whole.security_groups)?;
+                network.apply_public_addresses(whole.public).await
+            }
+            Step::Change(change) => {
+                network.change_security_groups(&change.security_groups)?;
+                network.change_public_addresses(change.public).await
+            }
+        }
+    }
+
+    /// What is told stays known while the control plane is away.
+    fn service_connect(&self, message: ServiceConnectMessage) {
+        if message.container_instance_arn != self.instance {
+            tracing::warn!("services of another instance are dropped");
+            return;
+        }
+        let proxy = &self.tasks.shared().service_connect;
+        if message.all {
+            proxy.retain_services(|id| message.services.contains_key(id));
+        }
+        for (id, service) in message.services {
+            proxy.set_service(&id, service.map(connected_service));
+        }
     }
 
     fn raise_sequence_number(&self, number: i64) -> Result<(), String> {
@@ -371,6 +436,25 @@ fn ack(cluster: &str, instance: &str, message_id: &str) -> AgentMessage {
         container_instance: instance.to_owned(),
         message_id: message_id.to_owned(),
     })
+}
+
+/// A service in the proxy's terms. Endpoints without a readable address are left out.
+fn connected_service(service: ConnectedService) -> service_connect::Service {
+    let endpoint = |given: agent_protocol::service_connect::ConnectedEndpoint| {
+        let address: IpAddr = given.address.parse().ok()?;
+        Some(service_connect::Endpoint { id: given.id, address: SocketAddr::new(address, given.port) })
+    };
+    service_connect::Service {
+        protocol: match service.app_protocol.as_str() {
+            "http" => AppProtocol::Http,
+            "http2" => AppProtocol::Http2,
+            "grpc" => AppProtocol::Grpc,
+            _ => AppProtocol::Tcp,
+        },
+        idle_timeout: Duration::from_secs(u64::from(service.idle_timeout_seconds)),
+        request_timeout: Duration::from_secs(u64::from(service.request_timeout_seconds)),
+        endpoints: service.endpoints.into_iter().filter_map(endpoint).collect(),
+    }
 }
 
 fn nack(cluster: &str, instance: &str, message_id: &str, reason: &str) -> AgentMessage {

@@ -1,17 +1,19 @@
 //! From a container as ordered to what the engine makes: every parameter of the task definition is mapped here, and what cannot be
 //! honoured is refused here.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddrV4};
 use std::path::PathBuf;
 
 use agent_protocol::docker::HostConfig;
 use engine::{
     ContainerId, ContainerSpec, Device, DnsConfig, IpcNamespace, LogOutput, Mount, Namespaces,
     NetworkNamespace, Resources, RootFilesystem, SeccompProfile, SharedNamespace, Signal, TaskGroup,
-    TaskGroupHandle, Tmpfs, Ulimit,
+    TaskGroupHandle, TaskStorage, Tmpfs, Ulimit,
 };
+use network::ContainerNetwork;
 
+use super::bridge::Linked;
 use super::open_files;
 use super::plan::{ContainerPlan, NetworkPlan, Sharing, TaskPlan};
 use super::record::ContainerRecord;
@@ -42,6 +44,10 @@ pub struct Ingredients<'a> {
     pub group: &'a TaskGroupHandle,
     /// The task's network namespace, in mode awsvpc.
     pub network_namespace: Option<PathBuf>,
+    /// The container's own part of the network, in mode bridge.
+    pub container_network: Option<&'a ContainerNetwork>,
+    /// The containers that it knows by name.
+    pub links: &'a [Linked],
     /// Volumes, already resolved.
     pub mounts: Vec<Mount>,
     /// Where output goes.
@@ -54,6 +60,8 @@ pub struct Ingredients<'a> {
     pub metadata_port: u16,
     /// The cluster as configured, for the label.
     pub cluster: &'a str,
+    /// Where this machine's resolver answers.
+    pub resolver: Option<SocketAddrV4>,
 }
 
 /// The task group of a task: its cgroup and shared namespaces.
@@ -71,6 +79,9 @@ pub fn task_group(task: &TaskPlan, id: ContainerId) -> TaskGroup {
         share_pid_namespace: task.pid_mode == Sharing::Task,
         share_ipc_namespace: task.ipc_mode == Sharing::Task,
         shared_memory_bytes: None,
+        storage: task
+            .storage
+            .map(|storage| TaskStorage { bytes: storage.bytes, required: storage.asked_for }),
     }
 }
 
@@ -92,6 +103,7 @@ pub fn container_spec(from: &Ingredients) -> Result<ContainerSpec, String> {
     let root = RootFilesystem {
         lower_directories: from.image.lower_directories.clone(),
         readonly: host.readonly_rootfs.unwrap_or(false),
+        writable: from.group.storage.as_ref().map(|storage| storage.join("layers")),
     };
     let mut spec = ContainerSpec::new(id, root, arguments(from)?);
     spec.environment = environment(from);
@@ -142,7 +154,9 @@ fn arguments(from: &Ingredients) -> Result<Vec<String>, String> {
 }
 
 fn environment(from: &Ingredients) -> Vec<(String, String)> {
-    let mut environment: Vec<(String, String)> = Vec::new();
+    // What links say gives way to what the image and the order say.
+    let links = from.links.iter().flat_map(|link| link.variables(&from.record.docker_name));
+    let mut environment: Vec<(String, String)> = links.collect();
     for entry in &from.image.image.config.env {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         environment.push((name.to_owned(), value.to_owned()));
@@ -162,6 +176,7 @@ fn environment(from: &Ingredients) -> Vec<(String, String)> {
     let endpoint = &from.record.endpoint_id;
     added.push(("ECS_CONTAINER_METADATA_URI", format!("{base}/v3/{endpoint}")));
     added.push(("ECS_CONTAINER_METADATA_URI_V4", format!("{base}/v4/{endpoint}")));
+    added.push(("ECS_AGENT_URI", format!("{base}/api/{endpoint}")));
     match from.credentials_id {
         Some(id) if on_host => {
             added.push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{base}/v2/credentials/{id}")));
@@ -262,6 +277,9 @@ fn namespaces(from: &Ingredients) -> Namespaces {
     let network = match (&from.task.network, from.plan.config.network_disabled) {
         (NetworkPlan::None, _) | (_, Some(true)) => NetworkNamespace::None,
         (NetworkPlan::Host, _) => NetworkNamespace::Host,
+        (NetworkPlan::Bridge, _) => from
+            .container_network
+            .map_or(NetworkNamespace::None, |network| NetworkNamespace::Path(network.namespace.clone())),
         (NetworkPlan::AwsVpc(_), _) => {
             from.network_namespace.clone().map_or(NetworkNamespace::None, NetworkNamespace::Path)
         }
@@ -295,20 +313,48 @@ fn apply_names(spec: &mut ContainerSpec, from: &Ingredients) -> Result<(), Strin
             .ok_or_else(|| format!("extraHosts: {entry:?} is not a host name and an address"))?;
         spec.extra_hosts.push((name.to_owned(), address.to_owned()));
     }
+    let connected: BTreeSet<(&str, IpAddr)> =
+        from.task.connect.iter().map(|there| (there.host_name.as_str(), there.address)).collect();
+    spec.extra_hosts
+        .extend(connected.into_iter().map(|(name, address)| (name.to_owned(), address.to_string())));
+    for link in from.links {
+        let names = link.names().into_iter().map(|name| (name.to_owned(), link.address.to_string()));
+        spec.extra_hosts.extend(names);
+    }
+    if let Some(network) = from.container_network {
+        spec.addresses = vec![network.address.to_string()];
+    }
     if let NetworkPlan::AwsVpc(interface) = &from.task.network {
         spec.addresses =
             interface.ipv4_addresses.iter().map(|address| address.private_address.clone()).collect();
         if spec.hostname.is_none() {
             spec.hostname = interface.private_dns_name.clone().filter(|name| !name.is_empty());
         }
-        if spec.dns.servers.is_empty() {
-            spec.dns.servers.clone_from(&interface.domain_name_servers);
-        }
         if spec.dns.search.is_empty() {
             spec.dns.search.clone_from(&interface.domain_name);
         }
     }
+    if spec.dns.servers.is_empty() {
+        spec.dns.servers = name_servers(from);
+    }
     Ok(())
+}
+
+/// Whom a container asks for names where its definition does not say: the resolver of its VPC, or, as on an EC2 instance,
+/// that of the machine's. Empty: whom the host asks.
+fn name_servers(from: &Ingredients) -> Vec<String> {
+    /// Every VPC's resolver, which the machine's containers are led to as well. Source: Amazon VPC user guide, "DNS attributes".
+    const RESOLVER: &str = "169.254.169.253";
+    /// The only port that /etc/resolv.conf knows.
+    const DNS_PORT: u16 = 53;
+    let Some(resolver) = from.resolver else { return Vec::new() };
+    match &from.task.network {
+        NetworkPlan::None => Vec::new(),
+        NetworkPlan::AwsVpc(interface) => interface.domain_name_servers.clone(),
+        NetworkPlan::Bridge => vec![RESOLVER.to_owned()],
+        NetworkPlan::Host if resolver.port() == DNS_PORT => vec![resolver.ip().to_string()],
+        NetworkPlan::Host => Vec::new(),
+    }
 }
 
 /// Docker's `--security-opt`: `name=value` or the older `name:value`.

@@ -29,6 +29,7 @@ fn mapped(task: Value, container: Value, config: &Value, host: &Value) -> Result
         pid_namespace: group.share_pid_namespace.then(|| PathBuf::from("/pid")),
         ipc_namespace: group.share_ipc_namespace.then(|| PathBuf::from("/ipc")),
         shared_memory: group.share_ipc_namespace.then(|| PathBuf::from("/shm")),
+        storage: group.storage.map(|_| PathBuf::from("/storage")),
     };
     let image = LocalImage {
         image: Image {
@@ -50,6 +51,21 @@ fn mapped(task: Value, container: Value, config: &Value, host: &Value) -> Result
         },
         lower_directories: vec![PathBuf::from("/layer")],
     };
+    let network = ContainerNetwork {
+        namespace: PathBuf::from("/container"),
+        address: "192.168.240.4".parse().unwrap(),
+        prefix_length: 20,
+        gateway: "192.168.240.1".parse().unwrap(),
+        mac: base::MacAddress([2; 6]),
+    };
+    let linked = Linked {
+        alias: "db".to_owned(),
+        docker_name: "ecs-db".to_owned(),
+        hostname: "0123456789ab".to_owned(),
+        address: "192.168.240.5".parse().unwrap(),
+        ports: vec![(network::Protocol::Tcp, 5432)],
+        environment: Vec::new(),
+    };
     container_spec(&Ingredients {
         task: &plan,
         plan: &plan.containers[0],
@@ -57,12 +73,15 @@ fn mapped(task: Value, container: Value, config: &Value, host: &Value) -> Result
         image: &image,
         group: &handle,
         network_namespace: Some(PathBuf::from("/netns")),
+        container_network: Some(&network).filter(|_| plan.containers[0].is_on_bridge(&plan)),
+        links: std::slice::from_ref(&linked).get(..usize::from(plan.network == NetworkPlan::Bridge)).unwrap(),
         mounts: Vec::new(),
         log: LogOutput::Discard,
         credentials_id: Some("role"),
         region: "eu-west-1",
         metadata_port: 51679,
         cluster: "blue",
+        resolver: Some("169.254.171.9:53".parse().unwrap()),
     })
 }
 
@@ -83,6 +102,7 @@ fn the_image_fills_in_what_the_order_does_not_say() {
         AWS_DEFAULT_REGION=eu-west-1
         ECS_CONTAINER_METADATA_URI=http://169.254.170.2/v3/endpoint
         ECS_CONTAINER_METADATA_URI_V4=http://169.254.170.2/v4/endpoint
+        ECS_AGENT_URI=http://169.254.170.2/api/endpoint
         AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/role
     "]]
     .assert_eq(
@@ -210,9 +230,30 @@ fn the_network_mode_decides_namespace_names_and_addresses() {
     let spec =
         mapped(json!({"networkMode": "host"}), plain(), &json!({"NetworkDisabled": true}), &plain()).unwrap();
     assert_eq!(spec.namespaces.network, NetworkNamespace::None);
-    assert!(
-        mapped(json!({"networkMode": "bridge"}), plain(), &plain(), &plain()).unwrap_err().contains("bridge")
-    );
+}
+
+#[test]
+fn on_the_bridge_a_container_has_an_address_and_knows_its_links() {
+    let bridge = json!({"networkMode": "bridge"});
+    let environment = json!({"environment": {"DB_NAME": "mine"}});
+    let spec = mapped(bridge.clone(), environment, &plain(), &json!({"ExtraHosts": ["x:1.2.3.4"]})).unwrap();
+    assert_eq!(spec.namespaces.network, NetworkNamespace::Path("/container".into()));
+    assert_eq!(spec.dns.servers, ["169.254.169.253"]);
+    assert_eq!((spec.addresses.as_slice(), spec.hostname), (["192.168.240.4".to_owned()].as_slice(), None));
+    let hosts = [
+        ("x", "1.2.3.4"),
+        ("0123456789ab", "192.168.240.5"),
+        ("db", "192.168.240.5"),
+        ("ecs-db", "192.168.240.5"),
+    ];
+    assert_eq!(spec.extra_hosts, hosts.map(|(name, address)| (name.to_owned(), address.to_owned())));
+    let values = |name: &str| -> Vec<&str> {
+        spec.environment.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+    };
+    assert_eq!(values("DB_PORT_5432_TCP"), ["tcp://192.168.240.5:5432"]);
+    assert_eq!(values("DB_NAME"), ["/d/db", "mine"], "later ones win");
+    let spec = mapped(bridge, plain(), &json!({"NetworkDisabled": true}), &plain()).unwrap();
+    assert_eq!(spec.namespaces.network, NetworkNamespace::None);
 }
 
 #[test]

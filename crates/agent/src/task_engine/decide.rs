@@ -124,7 +124,9 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
         if let (Desired::Running, Some(reason)) = (record.desired, reason_to_stop(observed)) {
             return Decision { actions: vec![Action::StopTask { reason }], ..Decision::default() };
         }
-        let busy = observed.operations.iter().any(Option::is_some);
+        // What is being made could not be given back yet.
+        let busy =
+            observed.operations.iter().any(Option::is_some) || observed.resources == TaskResources::Preparing;
         let actions = if busy { Vec::new() } else { vec![Action::Finish] };
         return Decision { actions, ..Decision::default() };
     }

@@ -36,6 +36,7 @@ fn task(containers: &[(&str, Value)]) -> (TaskPlan, TaskRecord) {
         desired: Desired::Running,
         generation: 1,
         stop_reason: None,
+        stop_by: None,
         reported: TaskStatus::Pending,
         reports: std::collections::VecDeque::new(),
         containers,

@@ -7,18 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Timestamp;
-use engine::{ContainerId, EngineError, ExecSpec, Exit, Signal, Started};
+use engine::{ContainerId, EngineError, ExecSpec, Exit, Signal};
 use log_driver::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::Shared;
+use super::bridge::Linked;
 use super::decide::{self, Action, Decision, Observed, Operation, TaskResources, Verdict};
 use super::health::{Health, Outcome};
-use super::plan::TaskPlan;
+use super::plan::{NetworkPlan, TaskPlan};
 use super::record::{Changes, KnownStatus, TaskRecord};
-use super::steps::{self, Made, Making, Prepared, Step};
+use super::steps::{self, Made, Making, Prepared, Step, Up};
 use super::view::TaskView;
 use crate::files::Durability;
 use crate::images::{LocalImage, PullFailure};
@@ -39,6 +40,8 @@ pub enum Command {
         generation: u64,
         /// Why, if the agent itself wants it.
         reason: Option<String>,
+        /// When nothing of the task may run any more.
+        stop_by: Option<Timestamp>,
         /// Answer.
         durable: oneshot::Sender<()>,
     },
@@ -86,6 +89,8 @@ pub struct Executor {
     volatile: Vec<Volatile>,
     steps: JoinSet<Step>,
     ending: Ending,
+    /// Containers whose address and ports are being given back.
+    releasing: usize,
     reporting: bool,
     report_at: Option<Instant>,
     /// A verdict changed and is not shown yet.
@@ -118,6 +123,7 @@ impl Executor {
             volatile,
             steps: JoinSet::new(),
             ending: Ending::No,
+            releasing: 0,
             reporting: false,
             report_at: None,
             health_changed: false,
@@ -239,7 +245,11 @@ impl Executor {
         match action {
             Action::PrepareResources => {
                 self.resources = TaskResources::Preparing;
-                self.steps.spawn(steps::prepare(Arc::clone(&self.shared), Arc::clone(&self.plan)));
+                let containers = self.to_be_attached();
+                let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(&self.plan));
+                let mut known = self.record.containers.iter();
+                let runs = known.any(|container| container.known == KnownStatus::Running);
+                self.steps.spawn(steps::prepare(shared, plan, containers, runs));
                 true
             }
             Action::Pull(index) => self.begin_pull(index),
@@ -247,7 +257,7 @@ impl Executor {
             Action::Restart(index) => self.begin_making(index, Operation::Starting),
             Action::Start(index) => {
                 let Some(id) = self.id(index) else { return false };
-                let step = steps::start(Arc::clone(&self.shared), index, id);
+                let step = steps::start(Arc::clone(&self.shared), Arc::clone(&self.plan), index, id);
                 self.occupy(index, Operation::Starting, step);
                 true
             }
@@ -264,6 +274,44 @@ impl Executor {
             }
             Action::Finish => self.finish(),
         }
+    }
+
+    /// The containers that need an address of their own, with their ids: those of mode bridge that have not ended.
+    fn to_be_attached(&self) -> Vec<(usize, String)> {
+        let pairs = self.plan.containers.iter().zip(&self.record.containers).enumerate();
+        pairs
+            .filter(|(_, (plan, record))| {
+                plan.is_on_bridge(&self.plan) && record.known != KnownStatus::Stopped
+            })
+            .map(|(index, (_, record))| (index, record.runtime_id.clone()))
+            .collect()
+    }
+
+    /// What a container's links lead to, or why one leads nowhere. Docker's words.
+    fn linked(&self, index: usize) -> Result<Vec<Linked>, String> {
+        let (Some(plan), Some(parent)) = (self.plan.containers.get(index), self.record.containers.get(index))
+        else {
+            return Ok(Vec::new());
+        };
+        let links = plan.links.iter().filter(|_| plan.is_on_bridge(&self.plan));
+        let linked = links.map(|link| {
+            let found = (|| {
+                let (plan, record) =
+                    (self.plan.containers.get(link.on)?, self.record.containers.get(link.on)?);
+                let image = self.volatile.get(link.on)?.image.as_ref();
+                let running = record.known == KnownStatus::Running;
+                let address = record.address.filter(|_| running)?;
+                Some(steps::linked(&link.alias, plan, record, address, image))
+            })();
+            found.ok_or_else(|| {
+                let name = self.plan.containers.get(link.on).map_or("", |plan| plan.name.as_str());
+                format!(
+                    "CannotStartContainerError: Cannot link to a non running container: /{name} AS /{}/{}",
+                    parent.docker_name, link.alias
+                )
+            })
+        });
+        linked.collect()
     }
 
     fn id(&self, index: usize) -> Option<ContainerId> {
@@ -297,6 +345,13 @@ impl Executor {
     }
 
     fn begin_making(&mut self, index: usize, operation: Operation) -> bool {
+        let links = match self.linked(index) {
+            Ok(links) => links,
+            Err(reason) => {
+                self.failed(index, reason);
+                return true;
+            }
+        };
         let making = (|| {
             Some(Making {
                 plan: Arc::clone(&self.plan),
@@ -304,6 +359,7 @@ impl Executor {
                 record: self.record.containers.get(index)?.clone(),
                 image: self.volatile.get(index)?.image.clone()?,
                 prepared: self.prepared.clone()?,
+                links,
                 credentials_id: self
                     .record
                     .task
@@ -359,6 +415,8 @@ impl Executor {
         let asked = *container.stopping_at.get_or_insert(now);
         let passed = Duration::from_millis(u64::try_from(now.since_millis(asked)).unwrap_or(0));
         let own = plan.stop_timeout.unwrap_or(self.shared.config.stop_timeout_default).saturating_sub(passed);
+        let left = |by: Timestamp| Duration::from_millis(u64::try_from(by.since_millis(now)).unwrap_or(0));
+        let own = self.record.stop_by.map_or(own, |by| own.min(left(by)));
         let timeout = self.destroyed.map_or(own, |grace| own.min(grace));
         // None: the one that the container was made with.
         let signal = timeout.is_zero().then_some(Signal::KILL);
@@ -387,12 +445,23 @@ impl Executor {
             }
             container.finished_at.get_or_insert(now);
         }
-        self.note_essential_end(index);
+        self.note_end(index);
         self.dirty = Some(Durability::Process);
     }
 
-    fn note_essential_end(&mut self, index: usize) {
+    /// A container has ended for good, or will never run: its address and ports are free at once, as with Docker. If it is
+    /// essential, the task ends.
+    fn note_end(&mut self, index: usize) {
         let now = self.now();
+        if let (NetworkPlan::Bridge, Some(container)) =
+            (&self.plan.network, self.record.containers.get(index))
+            && container.address.is_some()
+        {
+            self.releasing += 1;
+            let (shared, plan, id) =
+                (Arc::clone(&self.shared), Arc::clone(&self.plan), container.runtime_id.clone());
+            self.steps.spawn(steps::release_container(shared, plan, id));
+        }
         let ran = self.record.containers.get(index).is_some_and(|container| container.started_at.is_some());
         if ran && self.plan.containers.get(index).is_some_and(|plan| plan.essential) {
             self.record.execution_stopped_at.get_or_insert(now);
@@ -403,8 +472,15 @@ impl Executor {
     fn finish(&mut self) -> bool {
         match self.ending {
             Ending::No if !self.record.released => {
+                // Until these are done, ports are taken that STOPPED would tell to be free.
+                if self.releasing > 0 {
+                    return false;
+                }
                 self.ending = Ending::Releasing;
-                self.steps.spawn(steps::release(Arc::clone(&self.shared), Arc::clone(&self.plan)));
+                let ids =
+                    self.record.containers.iter().map(|container| container.runtime_id.clone()).collect();
+                let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(&self.plan));
+                self.steps.spawn(steps::release(shared, plan, ids));
                 true
             }
             Ending::No => {
@@ -429,6 +505,11 @@ impl Executor {
     fn take(&mut self, step: Step) {
         match step {
             Step::Prepared(Ok(prepared)) => {
+                for (index, network) in &prepared.containers {
+                    if let Some(container) = self.record.containers.get_mut(*index) {
+                        container.address = Some(network.address);
+                    }
+                }
                 self.prepared = Some(prepared);
                 self.resources = TaskResources::Ready;
             }
@@ -447,6 +528,7 @@ impl Executor {
                 self.record.reports.pop_front();
                 self.reporting = false;
             }
+            Step::ContainerReleased => self.releasing = self.releasing.saturating_sub(1),
             Step::Released => {
                 self.record.released = true;
                 self.ending = Ending::No;
@@ -510,14 +592,15 @@ impl Executor {
         }
     }
 
-    fn started(&mut self, index: usize, outcome: Result<Started, String>) {
+    fn started(&mut self, index: usize, outcome: Result<Up, String>) {
         self.free(index);
         match outcome {
-            Ok(started) => {
+            Ok(Up { started, published }) => {
                 if let Some(container) = self.record.containers.get_mut(index) {
                     container.known = KnownStatus::Running;
                     container.started_at = Some(started.started_at);
                     container.pid = Some(started.pid);
+                    container.published = published;
                     container.finished_at = None;
                     container.exit_code = None;
                     container.healthy = None;
@@ -619,7 +702,7 @@ impl Executor {
         }
         container.known = KnownStatus::Stopped;
         tracing::info!(task = %self.plan.arn, container = plan.name, code = container.exit_code, "the container ended");
-        self.note_essential_end(index);
+        self.note_end(index);
     }
 
     fn stop_sent(&mut self, index: usize, outcome: Result<Exit, EngineError>) {
@@ -645,13 +728,14 @@ impl Executor {
         container.known = KnownStatus::Stopped;
         container.finished_at.get_or_insert(now);
         container.reason = Some(reason);
-        self.note_essential_end(index);
+        self.note_end(index);
     }
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Stop { generation, reason, durable } => {
+            Command::Stop { generation, reason, stop_by, durable } => {
                 self.record.generation = self.record.generation.max(generation);
+                self.record.stop_by = stop_by.or(self.record.stop_by);
                 self.record.stop(reason);
                 // On disk before it is acknowledged, but the signal need not wait for that.
                 self.act();

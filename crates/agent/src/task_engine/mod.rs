@@ -1,6 +1,7 @@
 //! The task engine: all tasks of this node, one executor each.
 
 mod adopt;
+pub mod bridge;
 pub mod container_spec;
 pub mod decide;
 mod executor;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_protocol::payload::{DesiredStatus, RoleCredentials, Task};
-use base::Arn;
+use base::{Arn, Timestamp};
 use client::Client;
 use engine::ContainerId;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
@@ -29,9 +30,10 @@ use crate::images::Images;
 use crate::logs::Logs;
 use crate::seams::{ContainerEngine, TaskNetworking};
 use crate::state::{StateDirectory, StateError};
+use bridge::PromisedPorts;
 use executor::{Command, Executor};
 use plan::{PlanError, TaskPlan};
-use record::{ContainerRecord, Desired, FORMAT, TaskRecord, TaskStatus};
+use record::{ContainerRecord, Desired, FORMAT, KnownStatus, TaskRecord, TaskStatus};
 use view::TaskView;
 use volumes::Volumes;
 
@@ -58,6 +60,8 @@ pub struct Shared {
     pub logs: Logs,
     /// Their volumes.
     pub volumes: Volumes,
+    /// Ports of the host that its tasks asked for by number.
+    pub promised_ports: PromisedPorts,
     /// The state directory.
     pub state: StateDirectory,
     /// The control plane.
@@ -66,6 +70,8 @@ pub struct Shared {
     pub submissions: Semaphore,
     /// Port of loopback on which tasks of network mode `host` are answered.
     pub metadata_port: u16,
+    /// Takes what tasks call through Service Connect.
+    pub service_connect: service_connect::Proxy,
     /// Rung when a container's health changed.
     pub health_changed: Notify,
 }
@@ -153,6 +159,8 @@ impl TaskEngine {
             listed.into_iter().map(|status| (status.id.to_string(), status)).collect();
         let mut known = HashSet::new();
         let mut live = HashSet::new();
+        let mut attached = HashSet::new();
+        let mut taken_up = Vec::new();
         for (id, mut record) in records {
             if record.finished_at.is_some() {
                 let entry = Entry::Finished { generation: record.generation };
@@ -165,7 +173,14 @@ impl TaskEngine {
                 self.delete_container(&runtime_id).await;
             }
             known.extend(record.containers.iter().map(|container| container.runtime_id.clone()));
+            let there = record.containers.iter().filter(|container| container.known != KnownStatus::Stopped);
+            attached.extend(there.map(|container| container.runtime_id.clone()));
+            attached.insert(id.clone());
             live.insert(id);
+            self.shared.promised_ports.promise(&plan);
+            taken_up.push((plan, record));
+        }
+        for (plan, record) in taken_up {
             self.take_up(plan, record).await;
         }
         for orphan in listed.keys().filter(|id| !known.contains(*id)) {
@@ -173,7 +188,7 @@ impl TaskEngine {
             self.delete_container(orphan).await;
             self.shared.images.release(orphan).await;
         }
-        if let Err(error) = self.shared.network.sweep(&live).await {
+        if let Err(error) = self.shared.network.sweep(&attached).await {
             tracing::error!(
                 error = crate::words(&error),
                 "network interfaces of no task could not be removed"
@@ -203,7 +218,7 @@ impl TaskEngine {
         let mut images = Vec::new();
         for (index, container) in record.containers.iter().enumerate() {
             let Some(container_plan) = plan.containers.get(index) else { continue };
-            if container.known == record::KnownStatus::Stopped || container.image_digest.is_none() {
+            if container.known == KnownStatus::Stopped || container.image_digest.is_none() {
                 continue;
             }
             let reference = &container_plan.message.image;
@@ -261,7 +276,7 @@ impl TaskEngine {
                 self.take_credentials(&task);
                 Ok(())
             }
-            Found::Stop(commands) => self.send_stop(&commands, generation, None).await,
+            Found::Stop(commands) => self.send_stop(&commands, generation, None, stop_by(&task)).await,
             Found::Ended => {
                 // The control plane missed the end, or asks for a task that it has forgotten: tell it again.
                 self.tasks().by_id.remove(&plan.id);
@@ -277,10 +292,11 @@ impl TaskEngine {
         commands: &mpsc::Sender<Command>,
         generation: u64,
         reason: Option<String>,
+        stop_by: Option<Timestamp>,
     ) -> Result<(), OrderError> {
         let (durable, done) = oneshot::channel();
         // An executor that has just ended has stopped the task already.
-        if commands.send(Command::Stop { generation, reason, durable }).await.is_ok() {
+        if commands.send(Command::Stop { generation, reason, stop_by, durable }).await.is_ok() {
             let _ = done.await;
         }
         Ok(())
@@ -317,6 +333,7 @@ impl TaskEngine {
             desired: if ended.is_some() { Desired::Stopped } else { Desired::Running },
             generation,
             stop_reason: ended,
+            stop_by: None,
             reported: TaskStatus::Pending,
             reports: std::collections::VecDeque::new(),
             containers,
@@ -353,6 +370,7 @@ impl TaskEngine {
         };
         let (view, receiver) = watch::channel(Arc::new(first));
         let generation = record.generation;
+        self.shared.promised_ports.promise(&plan);
         let mut executor = Executor::new(Arc::clone(&self.shared), Arc::clone(&plan), record, commands, view);
         for (index, image) in images {
             executor.adopt_image(index, image);
@@ -365,6 +383,7 @@ impl TaskEngine {
         if tasks.epoch != epoch {
             drop(tasks);
             let _ = self.shared.state.forget(&plan.id);
+            self.shared.promised_ports.forget(&plan.id);
             return;
         }
         let run = tokio::spawn(async move {
@@ -376,6 +395,7 @@ impl TaskEngine {
     }
 
     async fn finished(&self, id: &str, record: TaskRecord) {
+        self.shared.promised_ports.forget(id);
         let (state, name) = (self.shared.state.clone(), id.to_owned());
         let (generation, arn) = (record.generation, record.task.arn.clone());
         let saved = tokio::task::spawn_blocking(move || state.save(&name, &record, Durability::Power)).await;
@@ -462,7 +482,7 @@ impl TaskEngine {
             _ => None,
         });
         if let Some((commands, generation)) = commands {
-            let _ = self.send_stop(&commands, generation, reason).await;
+            let _ = self.send_stop(&commands, generation, reason, None).await;
         }
     }
 
@@ -533,6 +553,11 @@ fn readable_plan(record: &mut TaskRecord) -> Option<TaskPlan> {
         record.stop(Some(format!("UnrecogniedTaskError: Error loading task - {refused}")));
     }
     TaskPlan::bare(&record.task).ok()
+}
+
+/// When an order to stop wants nothing of the task to run any more.
+fn stop_by(task: &Task) -> Option<Timestamp> {
+    task.roadstead.as_ref().and_then(|extension| extension.stop_by).map(Timestamp::from_millis)
 }
 
 /// The order as it may be written down: without the keys of its roles.

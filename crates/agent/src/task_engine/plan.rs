@@ -1,17 +1,24 @@
 //! [`TaskPlan`]: a task as ordered, read once and checked. Everything that decides and acts reads the plan, not the message.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use agent_protocol::docker::{ContainerConfig, HealthConfig, HostConfig};
 use agent_protocol::payload::{
-    Container, DependencyCondition, NetworkInterface, RestartPolicy, SubnetExtension, Task, Volume,
+    Container, DependencyCondition, NetworkInterface, RestartPolicy, ServiceConnectExtension,
+    SubnetExtension, Task, Volume,
 };
 use base::Arn;
-use network::{SubnetNetwork, VpcNetwork};
+use network::{PortWish, SubnetNetwork, VpcNetwork};
+use service_connect::Listener;
+
+use super::bridge::{self, Link};
 
 /// Seconds that a container must have run before it is restarted, where the policy does not say. Source: ContainerRestartPolicy.
 const RESTART_ATTEMPT_PERIOD_DEFAULT: i64 = 300;
+/// Ephemeral storage of a Fargate task whose definition asks for none. Source: EphemeralStorage.
+const FARGATE_STORAGE_GIB_DEFAULT: u64 = 20;
 /// Containers of one task. Ours: AWS allows ten, the stock agent adds its own.
 const CONTAINERS_MAXIMUM: usize = 32;
 
@@ -41,18 +48,31 @@ pub struct TaskPlan {
     pub cpu_shares: Option<u64>,
     /// Memory of the whole task.
     pub memory_bytes: Option<u64>,
+    /// What its writable layers and volumes may hold together (Fargate); absent: whatever the machine has.
+    pub storage: Option<StoragePlan>,
     /// In the order of the message.
     pub containers: Vec<ContainerPlan>,
     /// By name.
     pub volumes: BTreeMap<String, VolumePlan>,
     /// The VPC of its interface, where the control plane tells it.
     pub vpc: Option<VpcNetwork>,
+    /// Names and ports that it calls through Service Connect.
+    pub connect: Vec<Listener>,
     /// Family, for labels and metadata.
     pub family: String,
     /// Revision.
     pub revision: String,
     /// `EC2` or `FARGATE`.
     pub launch_type: String,
+}
+
+/// The bounded storage of a Fargate task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoragePlan {
+    /// Its size.
+    pub bytes: u64,
+    /// Whether the task definition asks for it, rather than getting Fargate's default: then the task does not run without.
+    pub asked_for: bool,
 }
 
 /// How a task is joined to the network.
@@ -62,6 +82,8 @@ pub enum NetworkPlan {
     None,
     /// The host's own.
     Host,
+    /// An address for each container, and ports of the host.
+    Bridge,
     /// An interface of its own.
     AwsVpc(Box<NetworkInterface>),
 }
@@ -109,6 +131,10 @@ pub struct ContainerPlan {
     pub start_timeout: Option<Duration>,
     /// Between the stop signal and SIGKILL; absent: the agent's default.
     pub stop_timeout: Option<Duration>,
+    /// Ports that it is to be reached at, in mode bridge.
+    pub ports: Vec<PortWish>,
+    /// Containers that it knows by name, in mode bridge.
+    pub links: Vec<Link>,
     /// Restart in place.
     pub restart: Option<RestartPlan>,
     /// Health check.
@@ -119,6 +145,13 @@ pub struct ContainerPlan {
     pub config: ContainerConfig,
     /// `dockerConfig.hostConfig`.
     pub host: HostConfig,
+}
+
+impl ContainerPlan {
+    /// Whether it has an address and ports of its own.
+    pub fn is_on_bridge(&self, task: &TaskPlan) -> bool {
+        task.network == NetworkPlan::Bridge && self.config.network_disabled != Some(true)
+    }
 }
 
 /// What must be so before a container is made.
@@ -207,9 +240,11 @@ impl TaskPlan {
                 .filter(|cpu| *cpu > 0.0)
                 .map(|cpu| ((cpu * 1024.0) as u64).clamp(2, 262_144)),
             memory_bytes: task.memory.filter(|mib| *mib > 0).map(|mib| mib.unsigned_abs() << 20),
+            storage: read_storage(task),
             containers,
             volumes,
             vpc: read_vpc(task)?,
+            connect: read_connect(task)?,
             family: task.family.clone(),
             revision: task.version.clone(),
             launch_type: task
@@ -236,9 +271,11 @@ impl TaskPlan {
             cpu_quota_microseconds: None,
             cpu_shares: None,
             memory_bytes: None,
+            storage: None,
             containers: Vec::new(),
             volumes: BTreeMap::new(),
             vpc: None,
+            connect: Vec::new(),
             family: task.family.clone(),
             revision: task.version.clone(),
             launch_type: String::new(),
@@ -321,9 +358,33 @@ fn refuse_unsupported(task: &Task) -> Result<(), PlanError> {
     Ok(())
 }
 
+fn read_connect(task: &Task) -> Result<Vec<Listener>, PlanError> {
+    let listed = task.roadstead.iter().flat_map(|extension| &extension.service_connect);
+    let listener = |given: &ServiceConnectExtension| {
+        let address: Option<IpAddr> = given.address.parse().ok().filter(IpAddr::is_loopback);
+        // It becomes a line of /etc/hosts.
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        match address.filter(|_| !given.host_name.is_empty() && given.host_name.bytes().all(is_name)) {
+            Some(address) => Ok(Listener {
+                service: given.service.clone(),
+                host_name: given.host_name.clone(),
+                address,
+                port: given.port,
+            }),
+            None => Err(PlanError("Service Connect: a name or an address makes no sense".to_owned())),
+        }
+    };
+    let listeners = listed.map(listener).collect::<Result<Vec<_>, _>>()?;
+    if !listeners.is_empty() && task.network_mode.as_deref() != Some("awsvpc") {
+        return Err(PlanError("Service Connect needs the network mode awsvpc".to_owned()));
+    }
+    Ok(listeners)
+}
+
 fn read_network(task: &Task) -> Result<NetworkPlan, PlanError> {
     match task.network_mode.as_deref().unwrap_or("bridge") {
         "none" => Ok(NetworkPlan::None),
+        "bridge" | "" => Ok(NetworkPlan::Bridge),
         "host" => Ok(NetworkPlan::Host),
         "awsvpc" => match task.elastic_network_interfaces.as_slice() {
             [interface] => Ok(NetworkPlan::AwsVpc(Box::new(interface.clone()))),
@@ -342,13 +403,28 @@ fn read_vpc(task: &Task) -> Result<Option<VpcNetwork>, PlanError> {
     };
     let cidr =
         |text: &str| text.parse().map_err(|error: base::NetError| PlanError(format!("{}: {error}", vpc.id)));
-    let subnet =
-        |subnet: &SubnetExtension| Ok(SubnetNetwork { id: subnet.id.clone(), cidr: cidr(&subnet.cidr)? });
+    let ipv6 = |text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => {
+            text.parse().map(Some).map_err(|error: base::NetError| PlanError(format!("{}: {error}", vpc.id)))
+        }
+    };
+    let subnet = |subnet: &SubnetExtension| {
+        let (id, cidr) = (subnet.id.clone(), cidr(&subnet.cidr)?);
+        Ok(SubnetNetwork { id, cidr, ipv6_cidr: ipv6(&subnet.ipv6_cidr)? })
+    };
     Ok(Some(VpcNetwork {
         id: vpc.id.clone(),
         cidr: cidr(&vpc.cidr)?,
+        ipv6_cidr: ipv6(&vpc.ipv6_cidr)?,
         subnets: vpc.subnets.iter().map(subnet).collect::<Result<_, PlanError>>()?,
     }))
+}
+
+fn read_storage(task: &Task) -> Option<StoragePlan> {
+    let gib = task.roadstead.as_ref()?.ephemeral_storage_gib.filter(|gib| *gib > 0)?.unsigned_abs();
+    // A definition can ask for 21 GiB at least.
+    Some(StoragePlan { bytes: gib << 30, asked_for: gib > FARGATE_STORAGE_GIB_DEFAULT })
 }
 
 fn read_sharing(what: &str, mode: Option<&str>) -> Result<Sharing, PlanError> {
@@ -449,6 +525,8 @@ fn read_container(
         dependencies: read_dependencies(container, task)?,
         start_timeout: seconds(container.start_timeout),
         stop_timeout: seconds(container.stop_timeout),
+        ports: bridge::read_ports(container)?,
+        links: bridge::read_links(container, task)?,
         restart: read_restart(container.restart_policy.as_ref()),
         health_check,
         message,

@@ -4,10 +4,12 @@
 //! that a task was accepted, that it must stop, how a container ended, and what was reported; these are synced.
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use agent_protocol::payload::Task;
 use base::Timestamp;
+use network::PublishedPorts;
 use serde::{Deserialize, Serialize};
 
 /// Format of the files. A higher one is refused, a lower one is read.
@@ -79,6 +81,9 @@ pub struct TaskRecord {
     /// Why it stops, in ECS's words; the first reason counts.
     #[serde(default)]
     pub stop_reason: Option<String>,
+    /// When nothing of it may run any more, whatever its containers' stop timeouts.
+    #[serde(default)]
+    pub stop_by: Option<Timestamp>,
     /// Status as last put into `reports`.
     #[serde(default)]
     pub reported: TaskStatus,
@@ -158,6 +163,12 @@ pub struct ContainerRecord {
     /// Its first process as the host numbers it, while it runs.
     #[serde(default)]
     pub pid: Option<i32>,
+    /// Its address, in mode bridge.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
+    /// Ports of the host that lead to it, in mode bridge.
+    #[serde(default)]
+    pub published: Vec<PublishedPorts>,
     /// Its last health verdict that was one, and since when.
     #[serde(default)]
     pub healthy: Option<(bool, Timestamp)>,
@@ -211,6 +222,9 @@ pub struct ContainerReport {
     /// Digest of the image's manifest.
     #[serde(default)]
     pub image_digest: Option<String>,
+    /// Ports of the host that lead to it.
+    #[serde(default)]
+    pub published: Vec<PublishedPorts>,
     /// Exit code.
     #[serde(default)]
     pub exit_code: Option<i32>,
@@ -323,6 +337,8 @@ impl ContainerRecord {
             finished_at: None,
             stopping_at: None,
             pid: None,
+            address: None,
+            published: Vec::new(),
             healthy: None,
             restart_count: 0,
             restart_due: false,
@@ -337,6 +353,7 @@ impl ContainerRecord {
             running,
             runtime_id: self.runtime_id.clone(),
             image_digest: self.image_digest.clone(),
+            published: self.published.clone(),
             exit_code: self.exit_code.filter(|_| !running),
             reason: self.reason.clone().filter(|_| !running),
         }

@@ -5,6 +5,7 @@
 //! <data_dir>/volumes/tasks/<task id>/.<container>-<n>     what the image declares as a volume and nothing is mounted on
 //! <data_dir>/volumes/shared/<volume>                      outlives it (scope shared)
 //! ```
+//! The volumes of a task with storage of its own (Fargate) are in that instead, below `volumes`.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -41,21 +42,23 @@ impl Volumes {
     }
 
     /// What the container at `index` mounts: its mount points, what it takes over from others, and the volumes that its image
-    /// declares. Host directories that are missing are made, as Docker does.
+    /// declares. Host directories that are missing are made, as Docker does. `storage` is the root of the task's own file system.
     pub fn mounts(
         &self,
         task: &TaskPlan,
         index: usize,
         image: &LocalImage,
+        storage: Option<&Path>,
     ) -> Result<Vec<VolumeMount>, String> {
-        let mut mounts = self.declared_mounts(task, index, 0)?;
+        let own = storage.map_or_else(|| self.task_directory(&task.id), |storage| storage.join("volumes"));
+        let mut mounts = self.declared_mounts(task, index, &own, 0)?;
         let container = task.containers.get(index).ok_or("there is no such container")?;
         for (number, path) in image.image.config.volumes.iter().enumerate() {
             let destination = container_path(path)?;
             if mounts.iter().any(|mount| mount.mount.destination == destination) {
                 continue;
             }
-            let source = self.task_directory(&task.id).join(format!(".{}-{number}", container.name));
+            let source = own.join(format!(".{}-{number}", container.name));
             mounts.push(volume(source, destination, false));
         }
         for mount in &mounts {
@@ -78,6 +81,7 @@ impl Volumes {
         &self,
         task: &TaskPlan,
         index: usize,
+        own: &Path,
         depth: usize,
     ) -> Result<Vec<VolumeMount>, String> {
         let container = task.containers.get(index).ok_or("there is no such container")?;
@@ -93,10 +97,7 @@ impl Volumes {
                     mount: mount(PathBuf::from(path), destination, point.read_only),
                     copies_from_image: false,
                 },
-                VolumePlan::Task => {
-                    let source = self.task_directory(&task.id).join(&point.source_volume);
-                    volume(source, destination, point.read_only)
-                }
+                VolumePlan::Task => volume(own.join(&point.source_volume), destination, point.read_only),
                 VolumePlan::Shared { name, autoprovision } => {
                     let source = self.root.join("shared").join(name);
                     if !autoprovision && !source.exists() {
@@ -108,7 +109,7 @@ impl Volumes {
         }
         for from in &container.message.volumes_from {
             let source = task.position(&from.source_container).ok_or("there is no such container")?;
-            for mut taken in self.declared_mounts(task, source, depth + 1)? {
+            for mut taken in self.declared_mounts(task, source, own, depth + 1)? {
                 taken.mount.readonly |= from.read_only;
                 if !mounts.iter().any(|mount| mount.mount.destination == taken.mount.destination) {
                     mounts.push(taken);

@@ -239,6 +239,16 @@ async fn answer(inner: &Inner, request: Request<Incoming>, port: u16) -> Respons
             let base = format!("http://127.0.0.1:{port}");
             json!({"endpoint": format!("{base}/acs"), "telemetryEndpoint": format!("{base}/tcs/")})
         }
+        "GetTaskProtection" => {
+            json!({"protectedTasks": [{"taskArn": input["tasks"][0], "protectionEnabled": false}]})
+        }
+        "UpdateTaskProtection" if input["expiresInMinutes"] == 2881 => {
+            let fault = json!({"__type": "InvalidParameterException", "message": "too long"});
+            return response(400, fault);
+        }
+        "UpdateTaskProtection" => {
+            json!({"protectedTasks": [{"taskArn": input["tasks"][0], "protectionEnabled": true, "expirationDate": 1_795_348_800}]})
+        }
         "ListTagsForResource" => json!({"tags": [{"key": "team", "value": "harbour"}]}),
         _ => json!({}),
     };

@@ -3,7 +3,7 @@
 //! `run` until it is stopped (then 143), `deaf` likewise but only SIGKILL helps (137), `exit CODE MILLISECONDS`, `oom`,
 //! `fail-create`, `fail-start`. An image called `missing…` cannot be pulled.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,10 @@ use engine::{
     Started, State, Stats, TaskGroup, TaskGroupHandle,
 };
 use image::{Image, ImageConfig, ImageError, Progress, PullError, Reference, RegistryAuth};
-use network::{Attachment, NetworkError, TaskNetwork, VpcNetwork};
+use network::{
+    Attachment, ContainerNetwork, HostPort, NetworkError, PortWish, PublicAddress, PublishedPorts,
+    SecurityGroupChange, SecurityGroupPolicy, TaskNetwork, VpcNetwork,
+};
 use tokio::sync::watch;
 
 struct Fake {
@@ -31,6 +34,9 @@ pub struct Machine {
     groups: Mutex<BTreeMap<String, TaskGroup>>,
     attachments: Mutex<BTreeMap<String, Attachment>>,
     vpcs: Mutex<Vec<VpcNetwork>>,
+    /// Containers of mode bridge: addresses, and ports of the host.
+    attached_containers: Mutex<BTreeMap<String, Ipv4Addr>>,
+    published: Mutex<BTreeMap<String, Vec<PublishedPorts>>>,
     /// `create web`, `start web`, `stop web`, `delete web` … by container name, in order.
     log: Mutex<Vec<String>>,
     /// Exit code of health checks.
@@ -39,6 +45,14 @@ pub struct Machine {
     metadata: Mutex<Option<SocketAddrV4>>,
     /// Address that counts as a task's: id of the attachment.
     pub callers: Mutex<BTreeMap<IpAddr, String>>,
+    /// What was to be enforced, last.
+    pub security_groups: Mutex<Option<SecurityGroupPolicy>>,
+    /// And what was changed since.
+    pub security_group_changes: Mutex<Vec<SecurityGroupChange>>,
+    /// Public addresses by private ones.
+    pub public_addresses: Mutex<BTreeMap<Ipv4Addr, PublicAddress>>,
+    /// Whether nobody's security groups are in force.
+    pub security_groups_missing: Mutex<bool>,
 }
 
 impl Machine {
@@ -70,7 +84,9 @@ impl Machine {
         for _ in 0..500 {
             let empty = self.containers.lock().unwrap().is_empty()
                 && self.groups.lock().unwrap().is_empty()
-                && self.attachments.lock().unwrap().is_empty();
+                && self.attachments.lock().unwrap().is_empty()
+                && self.attached_containers.lock().unwrap().is_empty()
+                && self.published.lock().unwrap().is_empty();
             if empty {
                 return;
             }
@@ -117,6 +133,13 @@ impl ContainerEngine for Machine {
             Ok(Created { pid: 1, created_at: SystemClock.now() })
         };
         Box::pin(async move { result })
+    }
+
+    fn recreate(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Created, EngineError>> {
+        if self.containers.lock().unwrap().contains_key(spec.id.as_str()) {
+            return self.create(spec);
+        }
+        Box::pin(async move { Err(EngineError::NotFound(spec.id)) })
     }
 
     fn start<'a>(&'a self, id: &'a ContainerId) -> BoxFuture<'a, Result<Started, EngineError>> {
@@ -243,6 +266,7 @@ impl ContainerEngine for Machine {
                 pid_namespace: group.share_pid_namespace.then(|| PathBuf::from("/pid")),
                 ipc_namespace: group.share_ipc_namespace.then(|| PathBuf::from("/ipc")),
                 shared_memory: None,
+                storage: None,
                 id: group.id,
             })
         })
@@ -280,7 +304,57 @@ impl TaskNetworking for Machine {
         })
     }
 
+    fn attach_container<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<ContainerNetwork, NetworkError>> {
+        let mut attached = self.attached_containers.lock().unwrap();
+        let number = u8::try_from(attached.len()).unwrap() + 4;
+        let address = *attached.entry(id.to_owned()).or_insert(Ipv4Addr::new(192, 168, 240, number));
+        Box::pin(async move {
+            Ok(ContainerNetwork {
+                namespace: PathBuf::from(format!("/ns/{address}")),
+                address,
+                prefix_length: 20,
+                gateway: Ipv4Addr::new(192, 168, 240, 1),
+                mac: base::MacAddress([2; 6]),
+            })
+        })
+    }
+
+    fn publish(
+        &self,
+        id: &str,
+        wishes: &[PortWish],
+        avoid: &BTreeSet<HostPort>,
+    ) -> Result<Vec<PublishedPorts>, NetworkError> {
+        let mut published = self.published.lock().unwrap();
+        if let Some(ports) = published.get(id) {
+            return Ok(ports.clone());
+        }
+        let mut taken: BTreeSet<u16> = published.values().flatten().map(|ports| ports.host.0).collect();
+        let mut found = Vec::new();
+        for wish in wishes {
+            let is_free = |port: &u16| !taken.contains(port) && !avoid.contains(&(wish.protocol, *port));
+            let first = match wish.host {
+                Some(port) if taken.contains(&port) => return Err(NetworkError::PortAllocated(port)),
+                Some(port) => port,
+                None => (49_153..=65_535).find(is_free).unwrap(),
+            };
+            taken.insert(first);
+            found.push(PublishedPorts {
+                protocol: wish.protocol,
+                container: wish.container,
+                host: (first, first + wish.container.1 - wish.container.0),
+                fixed: wish.host.is_some(),
+            });
+        }
+        published.insert(id.to_owned(), found.clone());
+        Ok(found)
+    }
+
     fn detach<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), NetworkError>> {
+        self.published.lock().unwrap().remove(id);
+        if self.attached_containers.lock().unwrap().remove(id).is_some() {
+            self.log.lock().unwrap().push("detach container".to_owned());
+        }
         if self.attachments.lock().unwrap().remove(id).is_some() {
             self.log.lock().unwrap().push("detach".to_owned());
         }
@@ -289,6 +363,8 @@ impl TaskNetworking for Machine {
 
     fn sweep<'a>(&'a self, keep: &'a HashSet<String>) -> BoxFuture<'a, Result<(), NetworkError>> {
         self.attachments.lock().unwrap().retain(|id, _| keep.contains(id));
+        self.attached_containers.lock().unwrap().retain(|id, _| keep.contains(id));
+        self.published.lock().unwrap().retain(|id, _| keep.contains(id));
         Box::pin(async { Ok(()) })
     }
 
@@ -303,6 +379,42 @@ impl TaskNetworking for Machine {
     fn serve_metadata(&self, endpoint: Option<SocketAddrV4>) -> Result<(), NetworkError> {
         *self.metadata.lock().unwrap() = endpoint;
         Ok(())
+    }
+
+    fn apply_security_groups(&self, policy: &SecurityGroupPolicy) -> Result<(), NetworkError> {
+        *self.security_groups.lock().unwrap() = Some(policy.clone());
+        Ok(())
+    }
+
+    fn change_security_groups(&self, change: &SecurityGroupChange) -> Result<(), NetworkError> {
+        self.security_group_changes.lock().unwrap().push(change.clone());
+        Ok(())
+    }
+
+    fn has_security_groups(&self, _address: IpAddr) -> bool {
+        !*self.security_groups_missing.lock().unwrap()
+    }
+
+    fn apply_public_addresses(
+        &self,
+        wanted: BTreeMap<Ipv4Addr, PublicAddress>,
+    ) -> BoxFuture<'_, Result<(), NetworkError>> {
+        *self.public_addresses.lock().unwrap() = wanted;
+        Box::pin(async { Ok(()) })
+    }
+
+    fn change_public_addresses(
+        &self,
+        changes: BTreeMap<Ipv4Addr, Option<PublicAddress>>,
+    ) -> BoxFuture<'_, Result<(), NetworkError>> {
+        let mut addresses = self.public_addresses.lock().unwrap();
+        for (private, public) in changes {
+            match public {
+                Some(public) => addresses.insert(private, public),
+                None => addresses.remove(&private),
+            };
+        }
+        Box::pin(async { Ok(()) })
     }
 }
 

@@ -1,16 +1,19 @@
-//! Forgets what is kept for a time only: stopped tasks and uses of client tokens.
+//! Forgets what is kept for a time only: stopped tasks, uses of client tokens, and operations of AWS Cloud Map.
 
 use std::time::Duration;
 
 use base::Timestamp;
-use domain::{ClientTokenUse, Task};
+use domain::{ClientTokenUse, DiscoveryOperation, Task};
 use store::rows::{CLIENT_TOKENS_BY_TIME, TASKS_STOPPED_AT};
+use store::rows_service_discovery::DISCOVERY_OPERATIONS_BY_TIME;
 use store::{Row, Transaction};
 
 use crate::Control;
 
 /// How long a client token protects. Source: AWS, "Ensuring idempotency in Amazon ECS API requests" (24 hours).
 const CLIENT_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long GetOperation tells of an operation of AWS Cloud Map. Ours: AWS does not say how long it does.
+const DISCOVERY_OPERATION_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The loop looks at least this often, so that a clock that was set does no lasting harm.
 const SLOW_SCAN: Duration = Duration::from_secs(600);
 /// And at most this often.
@@ -30,7 +33,10 @@ pub async fn run(control: Control) {
         tokio::time::sleep(wait.clamp(BREATHER, SLOW_SCAN)).await;
         if next.is_none() {
             // Nothing ages: sleep until something is there that could.
-            control.store.changed(&[Task::TABLE, ClientTokenUse::TABLE], since).await;
+            control
+                .store
+                .changed(&[Task::TABLE, ClientTokenUse::TABLE, DiscoveryOperation::TABLE], since)
+                .await;
         }
     }
 }
@@ -39,6 +45,7 @@ pub async fn run(control: Control) {
 async fn forget(control: &Control, now: Timestamp) -> Option<Timestamp> {
     let history = i64::try_from(control.config.task_history.as_millis()).unwrap_or(i64::MAX);
     let token_life = i64::try_from(CLIENT_TOKEN_LIFE.as_millis()).unwrap_or(i64::MAX);
+    let operation_life = i64::try_from(DISCOVERY_OPERATION_LIFE.as_millis()).unwrap_or(i64::MAX);
     let snapshot = control.store.snapshot();
     let mut transaction = Transaction::new();
     let mut next: Option<Timestamp> = None;
@@ -64,6 +71,12 @@ async fn forget(control: &Control, now: Timestamp) -> Option<Timestamp> {
             break;
         }
         transaction.remove(&token);
+    }
+    for operation in snapshot.index::<DiscoveryOperation>(DISCOVERY_OPERATIONS_BY_TIME, &[], None) {
+        if !due(operation.created_at.plus_millis(operation_life)) {
+            break;
+        }
+        transaction.remove(&operation);
     }
     if !transaction.is_empty()
         && let Err(error) = control.store.transact(transaction).await

@@ -5,23 +5,29 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::Ipv6Addr;
 
 use agent_protocol::payload::{
-    Ipv4Address, NetworkInterface as WireInterface, SubnetExtension, VpcExtension,
+    Ipv4Address, Ipv6Address, NetworkInterface as WireInterface, SubnetExtension, VpcExtension,
 };
 use base::Timestamp;
 use domain::{
-    AccountSetting, DesiredStatus, NetworkInterface, NetworkMode, OutboxMessage, OutboxOrder, SecurityGroup,
-    SettingPrincipal, Subnet, Task, TaskNetworkInterface, TaskStatus, Vpc,
+    AccountSetting, DesiredStatus, NetworkInterface, NetworkMode, OutboxMessage, OutboxOrder, PublicAddress,
+    SecurityGroup, ServiceRevision, SettingPrincipal, Subnet, Task, TaskNetworkInterface, TaskStatus, Vpc,
+    next_free_ipv6_address, private_dns_domain,
 };
 use futures_util::StreamExt as _;
 use scheduler::task_lifecycle;
 use store::rows::{TASKS_UNFINISHED, account_setting_key};
-use store::rows_vpc::{network_interface_of_task, subnet_key};
+use store::rows_addresses::{
+    is_address_taken, is_ipv6_address_taken, release_addresses, take_public_address,
+};
+use store::rows_service::service_revision_key;
+use store::rows_vpc::{network_interface_of_task, security_group_key, subnet_key};
 use store::{Key, Row as _, Snapshot, Transaction};
 
-use crate::Control;
 use crate::payload::Surroundings;
+use crate::{Control, service_connect};
 
 /// Tasks that are worked on at once: their transactions share disk writes.
 const AT_ONCE: usize = 64;
@@ -31,28 +37,53 @@ pub fn surroundings(snapshot: &Snapshot, task: &Task) -> Surroundings {
     let key = account_setting_key(&task.scope, "defaultLogDriverMode", &SettingPrincipal::Default);
     let default_log_driver_mode =
         snapshot.get::<AccountSetting>(&key).map(|setting| setting.value.value.clone());
-    let mut surroundings = Surroundings { default_log_driver_mode, ..Surroundings::default() };
+    let image_digests = image_digests(snapshot, task);
+    let service_connect = service_connect::listeners(snapshot, task);
+    let mut surroundings =
+        Surroundings { default_log_driver_mode, service_connect, image_digests, ..Surroundings::default() };
     if task.network_mode == NetworkMode::AwsVpc
         && let Some(interface) = network_interface_of_task(snapshot, &task.arn().to_string())
         && let Some(subnet) = snapshot.get::<Subnet>(&subnet_key(&interface.scope, &interface.subnet))
     {
-        surroundings.vpc = vpc(snapshot, &subnet);
-        surroundings.network_interface = Some(wire_interface(&interface, &subnet));
+        let vpc = snapshot.get::<Vpc>(&Key::new(&subnet.scope, &[&subnet.vpc]));
+        surroundings.network_interface = Some(wire_interface(&interface, &subnet, vpc.as_deref()));
+        surroundings.vpc = vpc.map(|vpc| extension(snapshot, &vpc));
     }
     surroundings
 }
 
-fn vpc(snapshot: &Snapshot, subnet: &Subnet) -> Option<VpcExtension> {
-    let vpc = snapshot.get::<Vpc>(&Key::new(&subnet.scope, &[&subnet.vpc]))?;
-    let subnets = snapshot
-        .scan::<Subnet>(Key::prefix(&subnet.scope, &[]), None)
-        .filter(|other| other.vpc == vpc.id)
-        .map(|other| SubnetExtension { id: other.id.clone(), cidr: other.cidr.to_string() })
-        .collect();
-    Some(VpcExtension { id: vpc.id.clone(), cidr: vpc.cidr.to_string(), subnets })
+/// What the first task of the service's revision found the images to be.
+fn image_digests(snapshot: &Snapshot, task: &Task) -> BTreeMap<String, String> {
+    let key = task.service_revision().and_then(|id| {
+        let service = task.group.strip_prefix("service:")?;
+        Some(service_revision_key(&task.scope, &task.cluster, service, id))
+    });
+    let Some(revision) = key.and_then(|key| snapshot.get::<ServiceRevision>(&key)) else {
+        return BTreeMap::new();
+    };
+    let pinned = revision.container_images.iter().filter(|image| image.consistent);
+    pinned.filter_map(|image| Some((image.container.clone(), image.digest.clone()?))).collect()
 }
 
-fn wire_interface(interface: &NetworkInterface, subnet: &Subnet) -> WireInterface {
+fn extension(snapshot: &Snapshot, vpc: &Vpc) -> VpcExtension {
+    let subnets = snapshot
+        .scan::<Subnet>(Key::prefix(&vpc.scope, &[]), None)
+        .filter(|other| other.vpc == vpc.id)
+        .map(|other| SubnetExtension {
+            id: other.id.clone(),
+            cidr: other.cidr.to_string(),
+            ipv6_cidr: other.ipv6.as_ref().map(|ipv6| ipv6.cidr.to_string()),
+        })
+        .collect();
+    VpcExtension {
+        id: vpc.id.clone(),
+        cidr: vpc.cidr.to_string(),
+        ipv6_cidr: vpc.ipv6.as_ref().map(|ipv6| ipv6.cidr.to_string()),
+        subnets,
+    }
+}
+
+fn wire_interface(interface: &NetworkInterface, subnet: &Subnet, vpc: Option<&Vpc>) -> WireInterface {
     WireInterface {
         attachment_arn: Some(interface.description.clone()),
         ec2_id: interface.id.clone(),
@@ -62,7 +93,21 @@ fn wire_interface(interface: &NetworkInterface, subnet: &Subnet) -> WireInterfac
             primary: true,
             private_address: interface.private_address.to_string(),
         }],
+        ipv6_addresses: interface
+            .ipv6_addresses
+            .iter()
+            .enumerate()
+            .map(|(index, address)| Ipv6Address { primary: index == 0, address: address.to_string() })
+            .collect(),
         subnet_gateway_ipv4_address: format!("{}/{}", subnet.gateway(), subnet.cidr.prefix_length()),
+        // What DHCP says in a VPC: its own resolver, at the base address plus two, and the region's domain.
+        domain_name: vec![private_dns_domain(&interface.scope.region)],
+        domain_name_servers: vpc
+            .filter(|vpc| vpc.enable_dns_support)
+            .and_then(|vpc| vpc.cidr.nth(2))
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         private_dns_name: Some(interface.private_dns_name()),
         interface_association_protocol: Some("default".to_owned()),
         ..WireInterface::default()
@@ -124,11 +169,15 @@ fn step(control: &Control, snapshot: &Snapshot, key: &Key, now: Timestamp) -> Tr
         (TaskStatus::Provisioning, DesiredStatus::Stopped) => {
             transaction.replace(&row, task_lifecycle::abandon(&row, now).task);
         }
-        (TaskStatus::Provisioning, DesiredStatus::Running) if row.network_mode == NetworkMode::AwsVpc => {
+        // A task without a machine waits for one first.
+        (TaskStatus::Provisioning, DesiredStatus::Running)
+            if row.network_mode == NetworkMode::AwsVpc && row.container_instance.is_some() =>
+        {
             provision(control, snapshot, &row, now, &mut transaction);
         }
         (TaskStatus::Deprovisioning, _) => {
             if let Some(interface) = network_interface_of_task(snapshot, &row.arn().to_string()) {
+                release_addresses(snapshot, &mut transaction, &interface, now);
                 transaction.remove(&interface);
             }
             transaction.replace(&row, task_lifecycle::released(&row, now).task);
@@ -145,20 +194,23 @@ fn provision(
     now: Timestamp,
     transaction: &mut Transaction,
 ) {
-    let interface = match make_interface(control, snapshot, row, now) {
+    let interface = match make_interface(control, snapshot, row, now, transaction) {
         Ok(interface) => interface,
         Err(reason) => {
             transaction.replace(row, task_lifecycle::provisioning_failed(row, &reason, now).task);
             return;
         }
     };
-    let details = BTreeMap::from([
+    let mut details = BTreeMap::from([
         ("subnetId".to_owned(), interface.subnet.clone()),
         ("networkInterfaceId".to_owned(), interface.id.clone()),
         ("macAddress".to_owned(), interface.mac.to_string()),
         ("privateDnsName".to_owned(), interface.private_dns_name()),
         ("privateIPv4Address".to_owned(), interface.private_address.to_string()),
     ]);
+    if let Some(address) = interface.ipv6_addresses.first() {
+        details.insert("ipv6Address".to_owned(), address.to_string());
+    }
     let next = task_lifecycle::network_interface_ready(row, &details).task;
     if let Some(container_instance) = &next.container_instance {
         transaction.put(OutboxMessage {
@@ -181,6 +233,7 @@ fn make_interface(
     snapshot: &Snapshot,
     task: &Task,
     now: Timestamp,
+    transaction: &mut Transaction,
 ) -> Result<NetworkInterface, String> {
     let refused = |subnet: &str, code: &str| {
         format!(
@@ -212,17 +265,50 @@ fn make_interface(
             attachment: attachment_arn.clone(),
             now,
         };
-        let is_taken = |address: std::net::Ipv4Addr| {
-            snapshot
-                .get::<NetworkInterface>(&Key::new(&subnet.scope, &[&subnet.id, &address.to_string()]))
-                .is_some()
+        let is_taken = |address| is_address_taken(snapshot, &subnet, address, now);
+        let Some(mut interface) = wish.make(&*control.ids, is_taken) else {
+            refusal = refused(id, "InsufficientFreeAddressesInSubnet");
+            continue;
         };
-        match wish.make(&*control.ids, is_taken) {
-            Some(interface) => return Ok(interface),
-            None => refusal = refused(id, "InsufficientFreeAddressesInSubnet"),
+        if !hold(snapshot, transaction, &subnet, &interface) {
+            return Err(refused(id, "InvalidGroup.NotFound"));
         }
+        interface.ipv6_addresses = ipv6_address(control, snapshot, &subnet).into_iter().collect();
+        if configuration.is_some_and(|configuration| configuration.assign_public_ip) {
+            let owner = (&interface.scope, interface.id.as_str());
+            let taken = take_public_address(snapshot, transaction, &*control.ids, owner, now);
+            let Some(address) = taken else { return Err(refused(id, "InsufficientAddressCapacity")) };
+            interface.public_address =
+                Some(PublicAddress { address, allocation_id: None, association_id: None });
+        }
+        return Ok(interface);
     }
     Err(refusal)
+}
+
+/// Neither the subnet nor the groups may go meanwhile: a call that deletes one looks for interfaces before it does. False
+/// where a group is gone.
+fn hold(
+    snapshot: &Snapshot,
+    transaction: &mut Transaction,
+    subnet: &store::Versioned<Subnet>,
+    interface: &NetworkInterface,
+) -> bool {
+    transaction.require_unchanged(subnet);
+    interface.security_groups.iter().all(|id| {
+        let group = snapshot.get::<SecurityGroup>(&security_group_key(&interface.scope, id));
+        if let Some(group) = &group {
+            transaction.require_unchanged(group);
+        }
+        group.is_some()
+    })
+}
+
+/// In a subnet that has IPv6 addresses every task gets one: the account setting `dualStackIPv6` is on.
+fn ipv6_address(control: &Control, snapshot: &Snapshot, subnet: &Subnet) -> Option<Ipv6Addr> {
+    let cidr = subnet.ipv6.as_ref()?.cidr;
+    let is_taken = |address| is_ipv6_address_taken(snapshot, &subnet.scope, address);
+    next_free_ipv6_address(&cidr, is_taken, &*control.ids)
 }
 
 /// The groups of the call, or the VPC's default group.

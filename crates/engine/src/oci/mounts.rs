@@ -8,7 +8,7 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::specification::{ContainerSpec, IpcNamespace, Tmpfs};
 
 /// Docker's size of /dev/shm.
-const DEFAULT_SHARED_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const DEFAULT_SHARED_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// The v1 controllers that a container sees its own cgroup of.
 const SHOWN_CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "pids", "blkio"];
 
@@ -185,7 +185,8 @@ mod tests {
     use crate::specification::{ContainerId, Mount, Propagation, RootFilesystem};
 
     fn spec() -> ContainerSpec {
-        let root = RootFilesystem { lower_directories: vec!["/layer".into()], readonly: false };
+        let root =
+            RootFilesystem { lower_directories: vec!["/layer".into()], readonly: false, writable: None };
         ContainerSpec::new(ContainerId::new("x").unwrap(), root, vec!["true".to_owned()])
     }
 

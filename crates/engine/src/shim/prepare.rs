@@ -83,15 +83,24 @@ fn private_mounts(directory: &Path) -> io::Result<()> {
 }
 
 fn mount_root(directory: &Path, spec: &ContainerSpec) -> io::Result<Root> {
-    let [upper, work] = ["upper", "work"].map(|name| directory.join(name));
+    let writable = layout::writable_directory(directory, spec);
+    fs::create_dir_all(&writable)?;
+    let [upper, work] = [layout::UPPER, layout::WORK].map(|name| writable.join(name));
     let root = directory.join(layout::PRIVATE).join("root");
-    for path in [&root, &upper, &work] {
+    for path in [&root, &work] {
         fs::create_dir(path)?;
     }
-    // The upper directory's mode and owner are those of the container's /.
-    if let Some(top) = spec.root.lower_directories.first() {
-        let metadata = fs::metadata(top)?;
-        fs::set_permissions(&upper, metadata.permissions())?;
+    match fs::create_dir(&upper) {
+        Ok(()) => {
+            // The upper directory's mode and owner are those of the container's /.
+            if let Some(top) = spec.root.lower_directories.first() {
+                let metadata = fs::metadata(top)?;
+                fs::set_permissions(&upper, metadata.permissions())?;
+            }
+        }
+        // A container that is made again: this is what it has written.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
     }
     overlay::mount(&spec.root.lower_directories, &upper, &work, &root)?;
     Root::open(&root)

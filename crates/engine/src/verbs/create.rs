@@ -25,8 +25,7 @@ impl Engine {
     /// Errors: `AlreadyExists`, `InvalidSpec`, and `Runtime` with the reason in words. Nothing is left behind then.
     pub async fn create(&self, spec: ContainerSpec) -> Result<Created, EngineError> {
         self.adopt().await;
-        validate::validate(&spec)?;
-        let filter = self.inner.filter(&spec)?;
+        let filter = prepare_making(&self.inner, &spec)?;
         let directory = self.inner.container_directory(&spec.id);
         match layout::make_private_directory(&directory) {
             Ok(()) => {}
@@ -35,21 +34,31 @@ impl Engine {
             }
             Err(error) => return Err(EngineError::io("make", directory)(error)),
         }
-        warn_of_what_the_kernel_lacks(&self.inner, &spec);
-        // Beside the shim's start, not before it.
-        let hierarchy = self.inner.cgroup.hierarchy().clone();
-        tokio::task::spawn_blocking(move || Cgroup::warm_up(&hierarchy));
         match spawn_and_greet(&self.inner, &spec, filter.as_deref(), &directory).await {
             Ok((container, created)) => {
                 self.inner.containers().insert(spec.id.clone(), container);
                 Ok(created)
             }
             Err(error) => {
-                clean_up(&directory).await;
+                clean_up(&directory, &layout::writable_directory(&directory, &spec)).await;
                 Err(error)
             }
         }
     }
+}
+
+/// Refuses what cannot be made, and gives the seccomp filter.
+pub(super) fn prepare_making(
+    engine: &Arc<Inner>,
+    spec: &ContainerSpec,
+) -> Result<Option<Arc<[u8]>>, EngineError> {
+    validate::validate(spec)?;
+    let filter = engine.filter(spec)?;
+    warn_of_what_the_kernel_lacks(engine, spec);
+    // Beside the shim's start, not before it.
+    let hierarchy = engine.cgroup.hierarchy().clone();
+    tokio::task::spawn_blocking(move || Cgroup::warm_up(&hierarchy));
+    Ok(filter)
 }
 
 /// What Docker leaves out with a warning too: task definitions are written for machines that differ in it.
@@ -62,7 +71,7 @@ fn warn_of_what_the_kernel_lacks(engine: &Inner, spec: &ContainerSpec) {
     }
 }
 
-async fn spawn_and_greet(
+pub(super) async fn spawn_and_greet(
     engine: &Arc<Inner>,
     spec: &ContainerSpec,
     filter: Option<&[u8]>,
@@ -121,6 +130,7 @@ pub(super) fn identity(engine: &Inner, spec: &ContainerSpec, directory: &Path) -
     Identity {
         id: spec.id.clone(),
         directory: directory.to_owned(),
+        writable: layout::writable_directory(directory, spec),
         labels: spec.labels.clone(),
         stop_signal: spec.stop_signal,
         cgroup: Cgroup::new(engine.cgroup.hierarchy().clone(), path),
@@ -139,8 +149,13 @@ pub(super) fn last_words(directory: &Path) -> String {
 }
 
 /// The failed shim has removed its cgroup; its mounts went with it.
-async fn clean_up(directory: &Path) {
-    if let Err(error) = tokio::fs::remove_dir_all(directory).await {
-        tracing::warn!(directory = %directory.display(), %error, "cannot remove a failed container's directory");
+async fn clean_up(directory: &Path, writable: &Path) {
+    for directory in [writable, directory] {
+        match tokio::fs::remove_dir_all(directory).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(directory = %directory.display(), %error, "cannot remove a failed container's directory");
+            }
+            _ => {}
+        }
     }
 }

@@ -26,8 +26,10 @@ impl Engine {
         end(&container).await;
         let work = Arc::clone(&container);
         let removed = tokio::task::spawn_blocking(move || {
-            work.cgroup.kill_all(END_PATIENCE);
-            work.cgroup.remove().map_err(EngineError::io("remove the cgroup", work.cgroup.path()))?;
+            remove_processes(&work)?;
+            if work.writable != work.directory {
+                remove_directory(&work.writable)?;
+            }
             remove_directory(&work.directory)
         })
         .await;
@@ -41,8 +43,15 @@ impl Engine {
     }
 }
 
+/// Kills whatever is left of a container that has ended, and removes its cgroup.
+pub(super) fn remove_processes(container: &Container) -> Result<(), EngineError> {
+    let cgroup = &container.cgroup;
+    cgroup.kill_all(END_PATIENCE);
+    cgroup.remove().map_err(EngineError::io("remove the cgroup", cgroup.path()))
+}
+
 /// Kills the container if it lives, and waits until its shim, and with it its mounts, is gone.
-async fn end(container: &Arc<Container>) {
+pub(super) async fn end(container: &Arc<Container>) {
     if matches!(container.known().state(), State::Created | State::Running) {
         let _ = container.ask(Command::Signal(Signal::KILL.number())).await;
     }

@@ -6,6 +6,7 @@ mod delete;
 mod destroy_all;
 mod exec;
 mod list;
+mod recreate;
 mod signal;
 mod start;
 mod stats;

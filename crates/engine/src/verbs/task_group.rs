@@ -16,11 +16,11 @@ use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::holder::Holder;
 use crate::layout;
+use crate::oci::mounts::DEFAULT_SHARED_MEMORY_BYTES;
 use crate::specification::ContainerId;
-use crate::status::{TaskGroup, TaskGroupHandle};
+use crate::status::{TaskGroup, TaskGroupHandle, TaskStorage};
+use crate::storage;
 
-/// Docker's size of /dev/shm.
-const DEFAULT_SHARED_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// A holder answers at once unless the machine is on its knees.
 const HOLDER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -48,6 +48,7 @@ impl Engine {
             .create()
             .and_then(|()| cgroup.apply(&group.resources))
             .map_err(|error| EngineError::Runtime(format!("cannot make the task's cgroup: {error}")))?;
+        let storage = make_storage(inner, &directory, &group).await?;
         let shared_memory =
             group.share_ipc_namespace.then(|| mount_shared_memory(&directory, &group)).transpose()?;
         let holder = if group.share_pid_namespace || group.share_ipc_namespace {
@@ -64,6 +65,7 @@ impl Engine {
             pid_namespace: namespace(group.share_pid_namespace, "pid"),
             ipc_namespace: namespace(group.share_ipc_namespace, "ipc"),
             shared_memory,
+            storage,
             id: group.id,
         })
     }
@@ -128,6 +130,38 @@ fn mount_shared_memory(directory: &Path, group: &TaskGroup) -> Result<PathBuf, E
     nix::mount::mount(Some("shm"), &path, Some("tmpfs"), flags, Some(options.as_str()))
         .map_err(|error| EngineError::io("mount", &path)(error.into()))?;
     Ok(path)
+}
+
+/// The task's own file system, if it has one. Mounted on the host for the same reason.
+async fn make_storage(
+    inner: &Arc<Inner>,
+    directory: &Path,
+    group: &TaskGroup,
+) -> Result<Option<PathBuf>, EngineError> {
+    let Some(TaskStorage { bytes, required }) = group.storage.clone() else { return Ok(None) };
+    let path = directory.join(layout::STORAGE);
+    let (target, templates) = (path.clone(), inner.config.root.join(layout::TEMPLATES));
+    let work = move || {
+        match layout::make_private_directory(&target) {
+            // Mounted already, by this engine or an earlier one of this boot.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && is_mounted(&target) => return Ok(()),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        storage::mount(&templates, bytes, &target)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => Ok(Some(path)),
+        Ok(Err(error)) if !required => {
+            tracing::warn!(group = %group.id, %error, "the task's storage is not bounded; see `doctor`");
+            Ok(None)
+        }
+        Ok(Err(error)) => {
+            let gib = bytes >> 30;
+            Err(EngineError::Runtime(format!("cannot make the task's storage of {gib} GiB: {error}")))
+        }
+        Err(error) => Err(EngineError::Runtime(format!("the making of the storage was cut short: {error}"))),
+    }
 }
 
 async fn living_or_new_holder(

@@ -174,7 +174,7 @@ pub fn image() -> RootFilesystem {
         }
         layer
     });
-    RootFilesystem { lower_directories: vec![layer.clone()], readonly: false }
+    RootFilesystem { lower_directories: vec![layer.clone()], readonly: false, writable: None }
 }
 
 fn build_image(layer: &Path) {

@@ -356,6 +356,17 @@ impl ImageStore {
             if let Some(record) = files::read_json::<NameRecord>(&self.name_path(&name))? {
                 return Ok(Some(record.manifest_digest));
             }
+            // By digest, an image that the repository has under a tag here, be it pulled or loaded from an archive.
+            if let Some(digest) = reference.digest() {
+                let names = self.names()?;
+                let same = |name: &String| {
+                    Reference::parse(name).is_ok_and(|there| {
+                        there.registry() == reference.registry()
+                            && there.repository() == reference.repository()
+                    })
+                };
+                return Ok(names.get(&digest).is_some_and(|names| names.iter().any(same)).then_some(digest));
+            }
         }
         let id = text.strip_prefix("sha256:").unwrap_or(text);
         if id.len() < SHORT_ID_DIGITS || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {

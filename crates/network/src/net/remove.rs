@@ -7,11 +7,10 @@ use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::sync::mpsc;
 
-use super::{Inner, bridge_prefix, metadata_link};
+use super::{Inner, bridge_prefix, metadata_link, veth_prefix};
 use crate::error::NetworkError;
 use crate::record::{AttachmentRecord, Stage};
-use crate::rules;
-use crate::{firewall, namespace};
+use crate::{connections, firewall, ipv6_rules, namespace, port_rules, rules, security_groups};
 
 /// Removals that may wait; beyond it `detach` waits too.
 pub(super) const QUEUE: usize = 1024;
@@ -44,15 +43,28 @@ impl Inner {
             state.attachments.remove(&record.id);
             state.leaving.insert(record.namespace.clone());
         }
+        if let Some(address) = record.address()
+            && let Err(error) = self.lead_public(&[address]).await
+        {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(id = record.id, error, "a public address still leads to where nobody is");
+        }
         self.remove_later(record).await;
     }
 
     /// From here on the attachment can send nothing. Until this is done its addresses stay taken, so what it removes
     /// cannot be a successor's.
     fn silence(&self, record: &AttachmentRecord) {
+        self.withdraw(record);
         let Some(attachment) = &record.attachment else { return };
         let (mac, address) = (attachment.mac, attachment.address);
-        let removed = self.change_rules(|batch| rules::remove_attached(batch, mac, address));
+        let removed = self.change_rules(|batch| {
+            rules::remove_attached(batch, mac, address);
+            ipv6_rules::remove_attached(batch, mac, &attachment.ipv6_addresses);
+            if record.container {
+                port_rules::remove_container(batch, &record.namespace, address);
+            }
+        });
         if let Err(error) = removed {
             let is_gone =
                 matches!(&error, NetworkError::Nftables(error) if error.kernel_error() == Some(libc::ENOENT));
@@ -80,6 +92,20 @@ impl Inner {
             .map(|record| record.namespace.as_str())
             .collect();
         let mut removed = self.links.delete_together(&links, self.leaving_group()).await;
+        let containers: Vec<&str> = records
+            .iter()
+            .filter(|record| record.container)
+            .map(|record| record.namespace.as_str())
+            .collect();
+        if removed.is_ok() {
+            removed = self.change_rules(|batch| port_rules::forget_links(batch, &containers));
+        }
+        let reached = records.iter().filter(|record| !record.published.is_empty());
+        let reached = reached.filter_map(AttachmentRecord::address).collect();
+        if let Err(error) = connections::forget(&reached) {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "connections to containers that are gone are still tracked");
+        }
         for record in records {
             if removed.is_ok() {
                 removed = self.remove_rest(record).await;
@@ -103,7 +129,9 @@ impl Inner {
 
     /// Forgets the neighbour entry of an address, unless a successor has the address by now.
     async fn forget_neighbour(&self, record: &AttachmentRecord) -> Result<(), NetworkError> {
-        let Some(attachment) = &record.attachment else { return Ok(()) };
+        // A container's went with its link.
+        let attachment = record.attachment.as_ref().filter(|_| !record.container);
+        let Some(attachment) = attachment else { return Ok(()) };
         let _alone = self.neighbour_changes.lock().await;
         let bridge = {
             let state = self.state();
@@ -112,7 +140,13 @@ impl Inner {
             if is_taken { None } else { state.vpc_of(attachment).map(|vpc| vpc.link) }
         };
         match bridge {
-            Some(bridge) => self.links.remove_neighbour(bridge, attachment.address).await,
+            Some(bridge) => {
+                self.links.remove_neighbour(bridge, attachment.address.into()).await?;
+                for address in &attachment.ipv6_addresses {
+                    self.links.remove_neighbour(bridge, (*address).into()).await?;
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -128,11 +162,15 @@ impl Inner {
     /// What is left when no attachment is.
     pub(super) async fn remove_what_is_shared(&self) -> Result<(), NetworkError> {
         let prefix = bridge_prefix(&self.name);
+        self.forget_public().await?;
         {
             let mut socket = self.nftables.lock().unwrap_or_else(PoisonError::into_inner);
             socket.send(&rules::remove(&self.name))?;
+            socket.send(&security_groups::remove(&self.name))?;
             firewall::close(&mut socket, &prefix)?;
+            firewall::close(&mut socket, &veth_prefix(&self.name))?;
         }
+        self.forget_transparent_sockets().await?;
         for link in self.links.list().await? {
             if link.name.starts_with(&prefix) {
                 self.links.delete(&link.name).await?;

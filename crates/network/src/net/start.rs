@@ -1,6 +1,6 @@
 //! Starting: what is shared is made, what an earlier run left is adopted if it is whole, and removed if not.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::Ipv4Addr;
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base::MacAddress;
 use tokio::sync::{mpsc, watch};
 
+use super::public::mapping;
 use super::remove::{QUEUE, spawn_worker};
 use super::{Inner, Network, State, Vpc, bridge_prefix, metadata_link, veth_prefix};
 use crate::config::NetworkConfig;
@@ -49,17 +50,22 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Network, NetworkError
         records,
         links,
         nftables: Mutex::new(nftables),
+        security_groups: Mutex::default(),
         shared,
         metadata_host,
         state: Mutex::new(State::default()),
         vpc_changes: tokio::sync::Mutex::new(()),
+        bridge_making: tokio::sync::Mutex::new(()),
         neighbour_changes: tokio::sync::Mutex::new(()),
+        public_changes: tokio::sync::Mutex::new(()),
         removals,
         removals_asked: watch::Sender::new(0),
         removals_done: watch::Sender::new(0),
     });
     inner.adopt_vpcs().await?;
     let leftovers = inner.adopt_attachments().await?;
+    inner.adopt_public().await?;
+    inner.adopt_host_addresses().await?;
     inner.write_rules()?;
     spawn_worker(&inner, queue);
     for record in leftovers {
@@ -139,17 +145,34 @@ impl Inner {
                 leftovers.push(record);
                 continue;
             }
-            if let Some(attachment) = &record.attachment {
+            if let Some(attachment) = record.attachment.as_ref().filter(|_| !record.container) {
                 let bridge = self.state().vpc_of(attachment).map(|vpc| vpc.link);
                 if let Some(bridge) = bridge {
-                    self.links.add_neighbour(bridge, attachment.address, attachment.mac).await?;
+                    self.add_neighbours(bridge, attachment).await?;
                 }
             }
-            self.state().attachments.insert(record.id.clone(), record);
+            let mut state = self.state();
+            record.published.iter().for_each(|ports| state.host_ports.take_again(ports));
+            state.attachments.insert(record.id.clone(), record);
         }
         self.remove_unrecorded(&links, &recorded).await?;
         self.state().leaving.extend(leftovers.iter().map(|record| record.namespace.clone()));
         Ok(leftovers)
+    }
+
+    /// The addresses of the host on VPCs' bridges that are no gateways: nothing is published at them.
+    async fn adopt_host_addresses(&self) -> Result<(), NetworkError> {
+        let addresses = self.links.addresses().await?;
+        let mut state = self.state();
+        let mut found = BTreeSet::from([self.metadata_host]);
+        for vpc in state.vpcs.values() {
+            let subnets = &vpc.record.vpc.subnets;
+            let is_gateway = |address| subnets.iter().any(|subnet| subnet.cidr.nth(1) == Some(address));
+            let there = addresses.iter().filter(|(link, address)| *link == vpc.link && !is_gateway(*address));
+            found.extend(there.map(|(_, address)| *address));
+        }
+        state.unpublished = found;
+        Ok(())
     }
 
     fn is_whole(&self, record: &AttachmentRecord, links: &[Link]) -> bool {
@@ -157,7 +180,8 @@ impl Inner {
         let has_link = record.attachment.as_ref().is_none_or(|attachment| {
             let bridge = self.state().vpc_of(attachment).map(|vpc| vpc.link);
             let link = links.iter().find(|link| link.name == record.namespace);
-            link.is_some_and(|link| link.controller.is_some() && link.controller == bridge)
+            let is_port = |link: &Link| link.controller.is_some() && link.controller == bridge;
+            link.is_some_and(|link| record.container || is_port(link))
         });
         record.stage == Stage::Made && has_namespace && has_link
     }
@@ -194,15 +218,44 @@ impl Inner {
             .collect();
         let attachments = state.attachments.values().filter_map(|record| record.attachment.as_ref());
         let attached: Vec<_> = attachments.map(|attachment| (attachment.mac, attachment.address)).collect();
+        let public: Vec<_> =
+            state.public_made.iter().map(|(private, public)| mapping(*private, *public)).collect();
+        let containers = state.attachments.values().filter(|record| record.container);
+        let containers: Vec<_> =
+            containers.filter_map(|record| Some((record.namespace.clone(), record.address()?))).collect();
+        let published: Vec<_> = state
+            .attachments
+            .values()
+            .filter(|record| !record.published.is_empty())
+            .filter_map(|record| Some((record.address()?, record.published.clone())))
+            .collect();
+        let unpublished: Vec<_> = state.unpublished.iter().copied().collect();
+        let vpcs6: Vec<_> = state
+            .vpcs
+            .values()
+            .filter_map(|vpc| Some((self.bridge_name(vpc.record.bridge), vpc.record.vpc.ipv6_cidr?)))
+            .collect();
+        let with_ipv6 = state.attachments.values().filter_map(|record| record.attachment.as_ref());
+        let attached6: Vec<_> =
+            with_ipv6.map(|attachment| (attachment.mac, attachment.ipv6_addresses.clone())).collect();
         let content = Content {
+            vpcs6: &vpcs6,
+            attached6: &attached6,
+            public: &public,
+            container_network: state.containers().map(|vpc| vpc.record.vpc.cidr),
+            containers: &containers,
+            published: &published,
+            unpublished: &unpublished,
             vpcs: &vpcs,
             attached: &attached,
             metadata_host: self.metadata_host,
             metadata: state.metadata,
+            resolver: state.resolver,
         };
         let mut socket = self.nftables.lock().unwrap_or_else(PoisonError::into_inner);
         socket.send(&rules::write(&self.name, &content))?;
         firewall::open(&mut socket, &bridge_prefix(&self.name))?;
+        firewall::open(&mut socket, &veth_prefix(&self.name))?;
         for chain in firewall::blocking_chains(&mut socket)? {
             tracing::warn!(chain, "another firewall drops what tasks send and receive");
         }

@@ -5,7 +5,7 @@ const NESTED: u16 = 1 << 15;
 
 /// Writes attributes, one behind another.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Attributes(pub(super) Vec<u8>);
+pub(crate) struct Attributes(pub(super) Vec<u8>);
 
 impl Attributes {
     pub(super) fn bytes(&mut self, kind: u16, value: &[u8]) -> &mut Self {
@@ -27,6 +27,11 @@ impl Attributes {
     /// nf_tables takes its integers in network order.
     pub(super) fn u32(&mut self, kind: u16, value: u32) -> &mut Self {
         self.bytes(kind, &value.to_be_bytes())
+    }
+
+    /// Attributes that were read elsewhere, as they stand.
+    pub(crate) fn nested_bytes(&mut self, kind: u16, attributes: &[u8]) -> &mut Self {
+        self.bytes(kind | NESTED, attributes)
     }
 
     pub(super) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
@@ -52,7 +57,7 @@ impl Attributes {
 }
 
 /// One attribute that was read: its type without flags, and its value.
-pub(super) fn read_attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
+pub(crate) fn read_attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut attributes = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<2>() {
         let length = usize::from(u16::from_ne_bytes(*length));

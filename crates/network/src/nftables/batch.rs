@@ -63,9 +63,11 @@ enum Message {
     NewTable = 0,
     DeleteTable = 2,
     NewChain = 3,
+    DeleteChain = 5,
     NewRule = 6,
     DeleteRule = 8,
     NewSet = 9,
+    DeleteSet = 11,
     NewElement = 12,
     DeleteElement = 14,
 }
@@ -164,6 +166,22 @@ impl Batch {
         let table = self.table.clone();
         self.message(Message::DeleteRule, 0, |attributes| {
             attributes.text(1, &table).text(2, chain).bytes(3, &handle.to_be_bytes());
+        })
+    }
+
+    /// Deletes a chain without rules; the batch fails where something names it.
+    pub fn delete_chain(&mut self, chain: &str) -> &mut Self {
+        let table = self.table.clone();
+        self.message(Message::DeleteChain, 0, |attributes| {
+            attributes.text(1, &table).text(3, chain);
+        })
+    }
+
+    /// Deletes a set or map with its elements; the batch fails where a rule names it.
+    pub fn delete_set(&mut self, set: &str) -> &mut Self {
+        let table = self.table.clone();
+        self.message(Message::DeleteSet, 0, |attributes| {
+            attributes.text(1, &table).text(2, set);
         })
     }
 

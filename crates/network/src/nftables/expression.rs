@@ -52,6 +52,10 @@ pub enum Comparison {
     Equal = 0,
     /// `!=`
     NotEqual = 1,
+    /// `<=`
+    AtMost = 3,
+    /// `>=`
+    AtLeast = 5,
 }
 
 /// What a payload offset counts from.
@@ -131,6 +135,25 @@ pub enum Expression {
         /// For "is not in".
         inverted: bool,
     },
+    /// Looks the register's value up in a map and loads what it leads to; ends the rule where there is nothing.
+    Map {
+        /// The map's name, in the same table.
+        map: String,
+        /// The key.
+        from: u32,
+        /// Where to.
+        to: u32,
+    },
+    /// The same, but only an address of the interface that the packet came in by counts as local.
+    DestinationKindHere {
+        /// Where to.
+        to: u32,
+    },
+    /// Loads what kind of address the packet's destination is (RTN_… of linux/rtnetlink.h), 4 bytes in host order.
+    DestinationKind {
+        /// Where to.
+        to: u32,
+    },
     /// Looks the register's value up in a map whose data is verdicts, and acts on what it finds.
     VerdictMap {
         /// The map's name, in the same table.
@@ -145,6 +168,16 @@ pub enum Expression {
         /// The value.
         value: Vec<u8>,
     },
+    /// Loads whether a socket of this machine with IP_TRANSPARENT is meant, 1 byte. Ends the rule where there is no socket.
+    TransparentSocket {
+        /// Where to.
+        to: u32,
+    },
+    /// Marks the packet with the register's value, 4 bytes in host order.
+    SetMark {
+        /// Which register.
+        from: u32,
+    },
     /// Counts packets and bytes.
     Counter,
     /// Ends the rule with a verdict.
@@ -155,6 +188,13 @@ pub enum Expression {
         address: u32,
         /// The register that holds the new port.
         port: u32,
+    },
+    /// Translates an IPv4 address and no port.
+    NatAddress {
+        /// The source's rather than the destination's.
+        is_source: bool,
+        /// The register that holds the new address.
+        address: u32,
     },
     /// Translates the source to the address of the interface that the packet leaves by.
     Masquerade,
@@ -188,12 +228,36 @@ impl Expression {
                     data.u32(5, 1);
                 }
             }),
+            Self::Map { map, from, to } => expression(list, "lookup", |data| {
+                data.text(1, map).u32(2, *from).u32(3, *to);
+            }),
+            Self::DestinationKind { to } => expression(list, "fib", |data| {
+                const ADDRESS_TYPE: u32 = 3;
+                const DESTINATION_ADDRESS: u32 = 1 << 1;
+                data.u32(1, *to).u32(2, ADDRESS_TYPE).u32(3, DESTINATION_ADDRESS);
+            }),
+            Self::DestinationKindHere { to } => expression(list, "fib", |data| {
+                const ADDRESS_TYPE: u32 = 3;
+                const DESTINATION_ADDRESS: u32 = 1 << 1;
+                const INPUT_INTERFACE: u32 = 1 << 3;
+                data.u32(1, *to).u32(2, ADDRESS_TYPE).u32(3, DESTINATION_ADDRESS | INPUT_INTERFACE);
+            }),
             Self::VerdictMap { map, from } => expression(list, "lookup", |data| {
                 data.text(1, map).u32(2, *from).u32(3, register::VERDICT);
             }),
             Self::Constant { to, value: constant } => expression(list, "immediate", |data| {
                 data.u32(1, *to);
                 value(data, 2, constant);
+            }),
+            Self::TransparentSocket { to } => expression(list, "socket", |data| {
+                // NFTA_SOCKET_KEY, of which NFT_SOCKET_TRANSPARENT is the first; NFTA_SOCKET_DREG.
+                const TRANSPARENT: u32 = 0;
+                data.u32(1, TRANSPARENT).u32(2, *to);
+            }),
+            Self::SetMark { from } => expression(list, "meta", |data| {
+                // NFTA_META_KEY and NFTA_META_SREG.
+                const MARK: u32 = 3;
+                data.u32(2, MARK).u32(3, *from);
             }),
             Self::Counter => expression(list, "counter", |_| {}),
             Self::Verdict(verdict) => expression(list, "immediate", |data| {
@@ -205,6 +269,10 @@ impl Expression {
                 data.u32(1, DESTINATION).u32(2, libc::NFPROTO_IPV4 as u32);
                 data.u32(3, *address).u32(5, *port);
                 data.u32(7, nat_flags::ADDRESS | nat_flags::PORT);
+            }),
+            Self::NatAddress { is_source, address } => expression(list, "nat", |data| {
+                data.u32(1, u32::from(!is_source)).u32(2, libc::NFPROTO_IPV4 as u32);
+                data.u32(3, *address).u32(7, nat_flags::ADDRESS);
             }),
             Self::Masquerade => expression(list, "masq", |_| {}),
         }

@@ -10,9 +10,10 @@ mod expression;
 mod set;
 mod socket;
 
+pub(crate) use attribute::read_attributes;
 pub use batch::{Batch, Chain, ChainKind, Family, Hook, Policy};
 pub use expression::{
     Comparison, Connection, Expression, Meta, PayloadBase, Verdict, interface_name, nat_flags, register,
 };
-pub use set::{Element, KeyType, Set, SetData, interval};
+pub use set::{Element, KeyType, Set, SetData, interval, interval_ipv6};
 pub use socket::{ChainSummary, NftablesError, NftablesSocket};

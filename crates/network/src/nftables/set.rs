@@ -1,17 +1,22 @@
 //! Sets and maps, and their elements.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use base::Ipv4Cidr;
+use base::{Ipv4Cidr, Ipv6Cidr};
 
 use super::attribute::Attributes;
 use super::expression::{Verdict, encode_verdict};
+
+/// Bytes of an address and a port, each padded to four.
+const ENDPOINT_BYTES: usize = 8;
 
 /// The type of a key or of one part of it. The kernel only needs the length; the number tells `nft list` how to print it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyType {
     /// `ipv4_addr`, 4 bytes.
     Ipv4Address = 7,
+    /// `ipv6_addr`, 16 bytes.
+    Ipv6Address = 8,
     /// `ether_addr`, 6 bytes.
     EthernetAddress = 9,
     /// `inet_proto`, 1 byte.
@@ -30,7 +35,7 @@ impl KeyType {
             Self::EthernetAddress => 6,
             Self::TransportProtocol => 1,
             Self::Port => 2,
-            Self::InterfaceName => 16,
+            Self::InterfaceName | Self::Ipv6Address => 16,
         }
     }
 }
@@ -42,6 +47,10 @@ pub enum SetData {
     None,
     /// Verdicts: a map for [`super::Expression::VerdictMap`].
     Verdict,
+    /// An address and a port: a map for [`super::Expression::Map`].
+    Endpoint,
+    /// An address: a map for [`super::Expression::Map`].
+    Address,
 }
 
 /// A named set.
@@ -67,7 +76,7 @@ impl Set {
         /// Bits that one part's type takes in the type of a concatenation (libnftables).
         const TYPE_BITS: u32 = 6;
         let mut flags = if self.interval { INTERVAL } else { 0 };
-        if self.data == SetData::Verdict {
+        if self.data != SetData::None {
             flags |= MAP;
         }
         if self.interval && self.key.len() > 1 {
@@ -76,6 +85,13 @@ impl Set {
         let key_type = self.key.iter().fold(0, |folded, part| (folded << TYPE_BITS) | *part as u32);
         attributes.text(1, table).text(2, &self.name).u32(3, flags);
         attributes.u32(4, key_type).u32(5, self.key_length() as u32);
+        if self.data == SetData::Endpoint {
+            let data_type = ((KeyType::Ipv4Address as u32) << TYPE_BITS) | KeyType::Port as u32;
+            attributes.u32(6, data_type).u32(7, ENDPOINT_BYTES as u32);
+        }
+        if self.data == SetData::Address {
+            attributes.u32(6, KeyType::Ipv4Address as u32).u32(7, KeyType::Ipv4Address.length() as u32);
+        }
         if self.data == SetData::Verdict {
             attributes.u32(6, VERDICT_DATA).u32(7, 0);
         }
@@ -102,7 +118,15 @@ impl Set {
 pub struct Element {
     key: Vec<u8>,
     interval_end: bool,
-    verdict: Option<Verdict>,
+    data: Option<Data>,
+}
+
+/// What an element of a map leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Data {
+    Verdict(Verdict),
+    Endpoint([u8; ENDPOINT_BYTES]),
+    Address([u8; 4]),
 }
 
 impl Element {
@@ -115,12 +139,23 @@ impl Element {
                 key.resize(key.len().next_multiple_of(4), 0);
             }
         }
-        Self { key, interval_end: false, verdict: None }
+        Self { key, interval_end: false, data: None }
     }
 
     /// The element of a map, with what it leads to.
     pub fn leading_to(self, verdict: Verdict) -> Self {
-        Self { verdict: Some(verdict), ..self }
+        Self { data: Some(Data::Verdict(verdict)), ..self }
+    }
+
+    /// The element of a map of addresses and ports, with what it leads to.
+    pub fn leading_to_endpoint(self, endpoint: SocketAddrV4) -> Self {
+        let ([a, b, c, d], [high, low]) = (endpoint.ip().octets(), endpoint.port().to_be_bytes());
+        Self { data: Some(Data::Endpoint([a, b, c, d, high, low, 0, 0])), ..self }
+    }
+
+    /// The element of a map of addresses, with what it leads to.
+    pub fn leading_to_address(self, address: Ipv4Addr) -> Self {
+        Self { data: Some(Data::Address(address.octets())), ..self }
     }
 
     pub(super) fn encode(&self, list: &mut Attributes) {
@@ -129,14 +164,37 @@ impl Element {
             element.nested(1, |key| {
                 key.bytes(1, &self.key);
             });
-            if let Some(verdict) = &self.verdict {
-                element.nested(2, |data| encode_verdict(data, verdict));
+            match &self.data {
+                None => {}
+                Some(Data::Verdict(verdict)) => {
+                    element.nested(2, |data| encode_verdict(data, verdict));
+                }
+                Some(Data::Endpoint(bytes)) => {
+                    element.nested(2, |data| {
+                        data.bytes(1, bytes);
+                    });
+                }
+                Some(Data::Address(bytes)) => {
+                    element.nested(2, |data| {
+                        data.bytes(1, bytes);
+                    });
+                }
             }
             if self.interval_end {
                 element.u32(3, INTERVAL_END);
             }
         });
     }
+}
+
+/// As [`interval`].
+pub fn interval_ipv6(cidr: Ipv6Cidr) -> Vec<Element> {
+    let mut elements = vec![Element::new(&[&cidr.base().octets()])];
+    if let Some(end) = u128::from(cidr.last()).checked_add(1) {
+        let end = Element::new(&[&Ipv6Addr::from(end).octets()]);
+        elements.push(Element { interval_end: true, ..end });
+    }
+    elements
 }
 
 /// The elements that make an interval set hold `cidr`: where it starts, and where it is over.

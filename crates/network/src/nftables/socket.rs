@@ -207,8 +207,47 @@ impl NftablesSocket {
         family: u8,
         fill: impl FnOnce(&mut super::attribute::Attributes),
     ) -> Result<Vec<(u8, Vec<u8>)>, NftablesError> {
+        self.dump_of(libc::NFNL_SUBSYS_NFTABLES as u16, kind, family, fill)
+    }
+
+    /// Asks a subsystem of netfilter for a change, outside of any transaction.
+    pub(crate) fn ask(
+        &mut self,
+        subsystem: u16,
+        kind: u16,
+        family: u8,
+        fill: impl FnOnce(&mut super::attribute::Attributes),
+    ) -> Result<(), NftablesError> {
         self.sequence = self.sequence.wrapping_add(1);
-        let kind = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8 | kind;
+        let mut request = encode_message(subsystem << 8 | kind, libc::NLM_F_ACK as u16, family, 0, fill);
+        number(&mut request, self.sequence);
+        self.transmit(&request)?;
+        for _ in 0..ANSWERS_MAXIMUM {
+            for (header, payload) in split(&self.receive()?) {
+                if header.sequence != self.sequence || header.kind != libc::NLMSG_ERROR as u16 {
+                    continue;
+                }
+                let code = i32::from_ne_bytes(*payload.first_chunk().ok_or(NftablesError::Answer)?);
+                if code == 0 {
+                    return Ok(());
+                }
+                let source = io::Error::from_raw_os_error(code.wrapping_neg());
+                return Err(NftablesError::Refused { message: 1, messages: 1, source });
+            }
+        }
+        Err(NftablesError::Answer)
+    }
+
+    /// Everything of a kind that a subsystem of netfilter knows: family and attributes of each.
+    pub(crate) fn dump_of(
+        &mut self,
+        subsystem: u16,
+        kind: u16,
+        family: u8,
+        fill: impl FnOnce(&mut super::attribute::Attributes),
+    ) -> Result<Vec<(u8, Vec<u8>)>, NftablesError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let kind = subsystem << 8 | kind;
         let mut request = encode_message(kind, libc::NLM_F_DUMP as u16, family, 0, fill);
         number(&mut request, self.sequence);
         self.transmit(&request)?;

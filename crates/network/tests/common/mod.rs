@@ -69,10 +69,12 @@ pub fn vpc(id: &str, cidr: &str, subnets: &[&str]) -> VpcNetwork {
     let subnet = |(index, cidr): (usize, &&str)| SubnetNetwork {
         id: format!("{id}-subnet-{index}"),
         cidr: cidr.parse().unwrap(),
+        ipv6_cidr: None,
     };
     VpcNetwork {
         id: id.to_owned(),
         cidr: cidr.parse().unwrap(),
+        ipv6_cidr: None,
         subnets: subnets.iter().enumerate().map(subnet).collect(),
     }
 }
@@ -90,6 +92,7 @@ pub fn attachment(id: &str, address: &str) -> Attachment {
         id: id.to_owned(),
         mac: base::MacAddress([0x02, 0, a, b, c, d]),
         address,
+        ipv6_addresses: Vec::new(),
         prefix_length: 20,
         gateway: subnet.nth(1).unwrap(),
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::DataDirectory;
+use crate::data_dir::DataDir;
 use crate::terminal::line;
 
 /// One thing that was looked at.
@@ -81,12 +82,36 @@ pub fn run(arguments: &DataDirectory) -> ExitCode {
             line(&format!("         {:<width$}  mend: {}", "", finding.mend));
         }
     }
+    say_names(&arguments.data_dir);
     if findings.iter().all(|finding| finding.ok || !finding.required) {
         line("`roadstead up` will work here.");
         ExitCode::SUCCESS
     } else {
         line("`roadstead up` would not work here: mend what is MISSING.");
         ExitCode::FAILURE
+    }
+}
+
+/// Where the Roadstead of this data directory answers names, and how the host comes to ask it.
+fn say_names(data_dir: &Path) {
+    if !data_dir.is_dir() {
+        return;
+    }
+    let Ok(running) = DataDir::open(data_dir).and_then(|dir| dir.running()) else { return };
+    for address in running.dns {
+        line(&format!(
+            "names    are answered on {address}: dig @{} -p {} NAME",
+            address.ip(),
+            address.port()
+        ));
+        if address.port() == 53 && !address.ip().is_loopback() {
+            line(&format!(
+                "         to have this machine ask there, with systemd-resolved (LINK: `ip -o -4 address show to {0}`):\n         \
+                 resolvectl dns LINK {0}; resolvectl domain LINK '~elb.amazonaws.com' '~ec2.internal' '~YOUR.ZONE'; \
+                 without it, put `nameserver {0}` first in /etc/resolv.conf",
+                address.ip()
+            ));
+        }
     }
 }
 

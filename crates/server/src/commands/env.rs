@@ -26,6 +26,8 @@ pub fn run(arguments: &DataDirectory) -> Result<(), Failure> {
         ("AWS_DEFAULT_REGION", running.region.as_str()),
         ("AWS_ACCESS_KEY_ID", key.access_key_id.as_str()),
         ("AWS_SECRET_ACCESS_KEY", key.secret_access_key.as_str()),
+        // Or clients of AWS Cloud Map look for `data-` and the endpoint's host.
+        ("AWS_DISABLE_HOST_PREFIX_INJECTION", "true"),
     ] {
         line(&format!("export {name}={value}"));
     }

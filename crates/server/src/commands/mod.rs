@@ -4,8 +4,10 @@ mod agent;
 mod doctor;
 mod down;
 mod env;
+mod explain;
 mod image;
 mod serve;
+mod spot;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,8 @@ pub fn run() -> ExitCode {
         Command::Agent(arguments) => agent::run(arguments),
         Command::Env(arguments) => env::run(&arguments),
         Command::Image(arguments) => image::run(arguments.command),
+        Command::Spot(arguments) => spot::run(arguments.command),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Down(arguments) => down::run(&arguments),
     };

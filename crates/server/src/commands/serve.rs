@@ -1,6 +1,7 @@
 //! `roadstead up` and `roadstead server`.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use crate::cli::{NodeArguments, ServerArguments, UpArguments};
 use crate::commands::{Failure, doctor, start_logging};
 use crate::control_plane::ControlPlane;
 use crate::data_dir::DataDir;
+use crate::load_balancing::LoadBalancerMachine;
+use crate::names::Names;
 use crate::node::{Machine, Node};
 use crate::terminal::note;
 
@@ -35,12 +38,24 @@ fn open_dir(arguments: &ServerArguments) -> Result<DataDir, Failure> {
     dir.map_err(|error| error.to_string())
 }
 
+/// Lets this process have as many open files as it may: each connection of a load balancer is two.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, "the limit of open files stays low");
+    }
+}
+
 /// Runs a control plane and a node until a signal comes.
 pub fn up(arguments: UpArguments) -> Result<(), Failure> {
     start_logging();
     if let Some(obstacles) = doctor::obstacles(&arguments.server.data.data_dir) {
         return Err(obstacles);
     }
+    raise_open_files();
     let dir = open_dir(&arguments.server)?;
     let _lock = dir.lock().map_err(|error| error.to_string())?;
     runtime()?.block_on(async {
@@ -50,8 +65,14 @@ pub fn up(arguments: UpArguments) -> Result<(), Failure> {
             // What an earlier ephemeral run left when it was killed is nobody's any more.
             machine.engine.destroy_all().await.map_err(|error| error.to_string())?;
         }
-        let plane = ControlPlane::start(&arguments.server, &dir).await?;
-        let config = agent_config(&plane, &dir, &arguments.node)?;
+        let balancing = LoadBalancerMachine {
+            network: Arc::clone(&machine.network),
+            published: arguments.published.clone(),
+        };
+        let plane = ControlPlane::start(&arguments.server, &dir, Some(balancing)).await?;
+        let names = names(&plane, &dir, Some(&machine), arguments.server.dns_listen).await?;
+        let mut config = agent_config(&plane, &dir, &arguments)?;
+        config.resolver = names.resolver();
         let node = Node::start(&dir, machine, config).await?;
         if tokio::time::timeout(CONNECT_PATIENCE, node.agent().connected()).await.is_err() {
             note("roadstead: the agent of this machine is not yet connected; see the log above");
@@ -66,6 +87,7 @@ pub fn up(arguments: UpArguments) -> Result<(), Failure> {
         let ended = wait_for_end(&plane).await;
         dir.retract();
         finish(plane, node, ephemeral).await?;
+        drop(names);
         if ephemeral {
             dir.remove().map_err(|error| error.to_string())?;
         }
@@ -99,12 +121,14 @@ pub fn server(arguments: ServerArguments) -> Result<(), Failure> {
     let dir = open_dir(&arguments)?;
     let _lock = dir.lock().map_err(|error| error.to_string())?;
     runtime()?.block_on(async {
-        let plane = ControlPlane::start(&arguments, &dir).await?;
+        let plane = ControlPlane::start(&arguments, &dir, None).await?;
+        let names = names(&plane, &dir, None, arguments.dns_listen).await?;
         plane.ready();
         say_ready(&plane, &dir);
         let ended = wait_for_end(&plane).await;
         dir.retract();
         plane.stop().await;
+        drop(names);
         if arguments.ephemeral {
             dir.remove().map_err(|error| error.to_string())?;
         }
@@ -119,8 +143,25 @@ fn say_ready(plane: &ControlPlane, dir: &DataDir) {
     note("  aws ecs list-clusters");
 }
 
+/// Starts to answer names, and says where.
+async fn names(
+    plane: &ControlPlane,
+    dir: &DataDir,
+    machine: Option<&Machine>,
+    listen: Option<SocketAddr>,
+) -> Result<Names, Failure> {
+    let network = machine.map(|machine| &*machine.network);
+    let names = Names::start(&plane.store, &plane.scope, network, listen).await?;
+    dir.announce_names(names.addresses()).map_err(|error| error.to_string())?;
+    Ok(names)
+}
+
 /// What the agent of this process is told.
-fn agent_config(plane: &ControlPlane, dir: &DataDir, node: &NodeArguments) -> Result<AgentConfig, Failure> {
+fn agent_config(
+    plane: &ControlPlane,
+    dir: &DataDir,
+    arguments: &UpArguments,
+) -> Result<AgentConfig, Failure> {
     let endpoint = plane.endpoint.parse().map_err(|_| format!("{} is no URL", plane.endpoint))?;
     let key = plane.node_key.signing_key();
     let mut config = AgentConfig::new(
@@ -132,7 +173,9 @@ fn agent_config(plane: &ControlPlane, dir: &DataDir, node: &NodeArguments) -> Re
         Arc::new(RandomIds),
     );
     config.fargate_capacity = true;
-    apply(&mut config, node);
+    config.cluster.clone_from(&arguments.cluster);
+    config.create_cluster = true;
+    apply(&mut config, &arguments.node);
     Ok(config)
 }
 
@@ -141,6 +184,7 @@ pub fn apply(config: &mut AgentConfig, node: &NodeArguments) {
     config.cpu_units = node.cpu.and_then(|units| i32::try_from(units).ok());
     config.memory_mib = node.memory.and_then(|mib| i32::try_from(mib).ok());
     config.over_commit_percent = node.over_commit;
+    config.auto_scaling_group.clone_from(&node.auto_scaling_group);
     config.registry_credentials_file.clone_from(&node.registry_auth);
 }
 

@@ -28,7 +28,8 @@ pub(crate) fn of_update(error: UpdateError<Fault>) -> Fault {
     }
 }
 
-fn of_transaction(error: &TransactError) -> Fault {
+/// What came of a transaction without a closure.
+pub(crate) fn of_transaction(error: &TransactError) -> Fault {
     match error {
         TransactError::Unavailable(_) | TransactError::NoSpace => {
             tracing::error!(%error, "the store did not take a transaction");
@@ -41,9 +42,34 @@ fn of_transaction(error: &TransactError) -> Fault {
 /// Why there is no default VPC.
 pub(crate) fn of_default_vpc(error: &DefaultVpcError) -> Fault {
     match error {
+        DefaultVpcError::Deleted(_) => no_default_vpc(),
         DefaultVpcError::NoNetworkLeft(_) => {
             Fault::new("VpcLimitExceeded", "The maximum number of VPCs has been reached.", 400)
         }
         DefaultVpcError::Store(error) => of_transaction(error),
     }
+}
+
+/// What a call gets that means the default VPC where there is none.
+pub(crate) fn no_default_vpc() -> Fault {
+    Fault::new("VPCIdNotSpecified", "No default VPC for this user", 400)
+}
+
+/// A parameter, or a value of one, that AWS knows and that cannot act here.
+pub(crate) fn unsupported(message: impl Into<String>) -> Fault {
+    Fault::new("UnsupportedOperation", message, 400)
+}
+
+/// `InvalidParameterCombination`.
+pub(crate) fn invalid_combination(message: impl Into<String>) -> Fault {
+    Fault::new("InvalidParameterCombination", message, 400)
+}
+
+/// `DependencyViolation`: what is to go is in use.
+pub(crate) fn in_use(noun: &str, id: &str) -> Fault {
+    Fault::new(
+        "DependencyViolation",
+        format!("The {noun} '{id}' has dependencies and cannot be deleted."),
+        400,
+    )
 }

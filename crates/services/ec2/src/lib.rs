@@ -1,13 +1,15 @@
-//! Amazon EC2, as far as Amazon ECS needs it: VPCs, subnets, security groups, network interfaces, zones, regions, tags.
+//! Amazon EC2, as far as Amazon ECS and its users need it: VPCs and what is in them, addresses, key pairs, launch
+//! templates, and what can be said of instances.
 //!
-//! Every (account, region) has a default VPC, made on the first call that looks for it. The rows are those that ECS takes
-//! addresses from, so what is described is what tasks have.
+//! Every (account, region) has a default VPC, made on the first call. The rows are those that ECS takes addresses from, so
+//! what is described is what tasks have.
 
 use std::sync::Arc;
 
 use base::{Ids, Ipv4Cidr};
 use domain::DefaultVpc;
-use store::{Store, rows_vpc};
+use store::{Row, Snapshot, Store, Transaction, Versioned, rows_vpc};
+use tokio::sync::Mutex;
 use wire::{Call, Fault};
 
 mod faults;
@@ -20,19 +22,74 @@ mod testing;
 
 /// The service.
 pub struct Ec2 {
-    /// All state.
-    pub store: Store,
-    /// Where ids come from.
-    pub ids: Arc<dyn Ids>,
-    /// The networks that default VPCs are made in, best first: those that the machine does not route elsewhere.
-    pub networks: Arc<[Ipv4Cidr]>,
+    store: Store,
+    ids: Arc<dyn Ids>,
+    networks: Arc<[Ipv4Cidr]>,
+    /// Networks that the machine routes elsewhere: no VPC can have them.
+    reserved: Arc<[Ipv4Cidr]>,
+    /// Calls that change something take turns: what one finds free, unused or below a quota stays so until it is done.
+    turn: Mutex<()>,
 }
 
 impl Ec2 {
-    /// The default VPC of the caller's account and region.
-    pub(crate) async fn default_vpc(&self, call: &Call) -> Result<DefaultVpc, Fault> {
-        rows_vpc::ensure_default_vpc(&self.store, &call.scope, &self.networks, &*self.ids)
-            .await
-            .map_err(|error| faults::of_default_vpc(&error))
+    /// The service on a store. `networks` are those that default VPCs are made in, best first; `reserved` are those that
+    /// the machine routes elsewhere.
+    pub fn new(
+        store: Store,
+        ids: Arc<dyn Ids>,
+        networks: Arc<[Ipv4Cidr]>,
+        reserved: Arc<[Ipv4Cidr]>,
+    ) -> Self {
+        Self { store, ids, networks, reserved, turn: Mutex::new(()) }
+    }
+
+    /// The default VPC of the caller's account and region; `None` where it was deleted.
+    pub(crate) async fn default_vpc(&self, call: &Call) -> Result<Option<DefaultVpc>, Fault> {
+        match rows_vpc::ensure_default_vpc(&self.store, &call.scope, &self.networks, &*self.ids).await {
+            Ok(found) => Ok(Some(found)),
+            Err(rows_vpc::DefaultVpcError::Deleted(_)) => Ok(None),
+            Err(error) => Err(faults::of_default_vpc(&error)),
+        }
+    }
+
+    /// A snapshot in which the default VPC has been made.
+    pub(crate) async fn snapshot(&self, call: &Call) -> Result<Snapshot, Fault> {
+        self.default_vpc(call).await?;
+        Ok(self.store.snapshot())
+    }
+
+    /// Does what `change` makes of a snapshot, in its turn. With `DryRun` it is only tried.
+    pub(crate) async fn change<T>(
+        &self,
+        call: &Call,
+        dry_run: Option<bool>,
+        mut change: impl FnMut(&Snapshot) -> Result<(Transaction, T), Fault>,
+    ) -> Result<T, Fault> {
+        self.default_vpc(call).await?;
+        let _turn = self.turn.lock().await;
+        if dry_run == Some(true) {
+            change(&self.store.snapshot()).map(drop)?;
+            return Err(faults::dry_run());
+        }
+        self.store.update(change).await.map_err(faults::of_update)
+    }
+
+    /// Puts a row that was just deleted back where it turns out to be used, which is a fault then.
+    ///
+    /// Loops make interfaces of tasks meanwhile. One that saw the row deleted makes none; but one that was a moment
+    /// earlier may have used the row while it was being deleted.
+    pub(crate) async fn put_back_if<R: Row>(
+        &self,
+        deleted: &Versioned<R>,
+        is_used: impl Fn(&Snapshot) -> bool,
+    ) -> Result<(), Fault> {
+        if !is_used(&self.store.snapshot()) {
+            return Ok(());
+        }
+        let mut transaction = Transaction::new();
+        transaction.put_shared(Arc::clone(&deleted.value));
+        self.store.transact(transaction).await.map_err(|error| faults::of_transaction(&error))?;
+        let message = "A network interface came to use the resource while it was being deleted.";
+        Err(Fault::new("DependencyViolation", message, 400))
     }
 }

@@ -1,7 +1,8 @@
 //! What all Describe calls with ids, filters and pages have in common.
 
 use api::ec2::Filter;
-use base::PageToken;
+use base::{PageToken, Scope};
+use store::{Key, Row, Snapshot, Versioned};
 use wire::Fault;
 
 use crate::faults;
@@ -86,18 +87,32 @@ impl Kind {
         Fault::new(self.not_found, format!("The {} '{id}' does not exist", self.noun), 400)
     }
 
+    /// The row of an id, which is its key.
+    pub(crate) fn find<R: Row>(
+        &self,
+        snapshot: &Snapshot,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<Versioned<R>, Fault> {
+        self.check_id(id)?;
+        snapshot.get::<R>(&Key::new(scope, &[id])).ok_or_else(|| self.not_found(id))
+    }
+
+    /// Checks that an id is one of this kind.
+    pub(crate) fn check_id(&self, id: &str) -> Result<(), Fault> {
+        if id.starts_with(self.prefix) {
+            return Ok(());
+        }
+        let message = format!("Invalid id: \"{id}\" (expecting \"{}...\")", self.prefix);
+        Err(Fault::new(self.malformed, message, 400))
+    }
+
     fn check_ids(&self, ids: &[String]) -> Result<(), Fault> {
         if ids.len() > IDS_MAXIMUM {
             let message = format!("The maximum number of ids specified on a single call is {IDS_MAXIMUM}");
             return Err(faults::invalid_value(message));
         }
-        for id in ids {
-            if !id.starts_with(self.prefix) {
-                let message = format!("Invalid id: \"{id}\" (expecting \"{}...\")", self.prefix);
-                return Err(Fault::new(self.malformed, message, 400));
-            }
-        }
-        Ok(())
+        ids.iter().try_for_each(|id| self.check_id(id))
     }
 
     fn read_token(&self, token: &str) -> Result<String, Fault> {
@@ -108,13 +123,19 @@ impl Kind {
 
 /// How many rows a page has. The minimum is not in the model.
 pub(crate) fn page_size(max_results: Option<i32>) -> Result<usize, Fault> {
-    let Some(asked) = max_results else { return Ok(PAGE_MAXIMUM as usize) };
-    let refused = |rest: &str| {
+    page_size_of(max_results, PAGE_MINIMUM, PAGE_MAXIMUM)
+}
+
+/// As [`page_size`], for an operation with bounds of its own.
+pub(crate) fn page_size_of(max_results: Option<i32>, minimum: i32, maximum: i32) -> Result<usize, Fault> {
+    let refused = |asked: i32, rest: String| {
         Err(faults::invalid_value(format!("Value ( {asked} ) for parameter maxResults is invalid. {rest}")))
     };
-    match asked {
-        ..PAGE_MINIMUM => refused(&format!("Expecting a value greater than {PAGE_MINIMUM}.")),
-        PAGE_MINIMUM..=PAGE_MAXIMUM => Ok(asked as usize),
-        _ => refused(&format!("Expecting a value less than {PAGE_MAXIMUM}.")),
+    match max_results {
+        Some(asked) if asked < minimum => {
+            refused(asked, format!("Expecting a value greater than {minimum}."))
+        }
+        Some(asked) if asked > maximum => refused(asked, format!("Expecting a value less than {maximum}.")),
+        asked => Ok(usize::try_from(asked.unwrap_or(maximum)).unwrap_or_default()),
     }
 }

@@ -11,17 +11,23 @@ use store::Store;
 mod faults;
 #[cfg(test)]
 mod hostile;
-mod launch;
+pub mod launch;
 mod operations;
 mod resources;
+mod service_validation;
+pub mod spot;
 mod table;
 mod task_definition_validation;
 #[cfg(test)]
 mod testing;
 
+pub use resources::container_instance;
 pub use resources::container_instance::{
-    AVAILABILITY_ZONE_ATTRIBUTE, FARGATE_CAPACITY_ATTRIBUTE, OVER_COMMIT_ATTRIBUTE,
+    AUTO_SCALING_GROUP_ATTRIBUTE, AVAILABILITY_ZONE_ATTRIBUTE, FARGATE_CAPACITY_ATTRIBUTE,
+    OVER_COMMIT_ATTRIBUTE,
 };
+pub use resources::daemon::holds_back as daemon_holds_back;
+pub use resources::service_deployment;
 pub use table::service;
 
 /// What can be set.
@@ -31,6 +37,8 @@ pub struct EcsConfig {
     pub agent_endpoint_path: String,
     /// Path below the endpoint of the telemetry web socket, such as `/_roadstead/tcs`.
     pub telemetry_endpoint_path: String,
+    /// The networks that default VPCs are made in, best first: those that the machine does not route elsewhere.
+    pub vpc_networks: Vec<base::Ipv4Cidr>,
 }
 
 impl Default for EcsConfig {
@@ -38,6 +46,7 @@ impl Default for EcsConfig {
         Self {
             agent_endpoint_path: "/_roadstead/acs".to_owned(),
             telemetry_endpoint_path: "/_roadstead/tcs".to_owned(),
+            vpc_networks: Vec::new(),
         }
     }
 }

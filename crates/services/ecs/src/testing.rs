@@ -135,6 +135,34 @@ impl World {
         self.ok("RegisterTaskDefinition", definition).await;
     }
 
+    /// Puts every association of a capacity provider with a cluster in force, as the control plane does.
+    pub async fn attachments_are_created(&self) {
+        let mut transaction = Transaction::new();
+        let everything = store::Prefix::everything();
+        for row in self.store.snapshot().scan::<domain::CapacityProviderAssociation>(everything, None) {
+            let mut next = domain::CapacityProviderAssociation::clone(&row);
+            next.status = domain::AssociationStatus::Created;
+            transaction.replace(&row, next);
+        }
+        self.store.transact(transaction).await.unwrap();
+    }
+
+    /// Makes the capacity provider `mine` over the Auto Scaling group `group`, in force in the cluster `default`, whose
+    /// default strategy it is.
+    pub async fn with_provider(&self, managed_scaling: Value) {
+        let provider = json!({"autoScalingGroupArn": "group", "managedScaling": managed_scaling});
+        self.ok("CreateCapacityProvider", json!({"name": "mine", "autoScalingGroupProvider": provider}))
+            .await;
+        let strategy = json!([{"capacityProvider": "mine", "weight": 1}]);
+        let put = json!({
+            "cluster": "default",
+            "capacityProviders": ["mine"],
+            "defaultCapacityProviderStrategy": strategy,
+        });
+        self.ok("PutClusterCapacityProviders", put).await;
+        self.attachments_are_created().await;
+    }
+
     /// Status and body of the answer to one call.
     pub async fn call(&self, operation: &str, body: Value) -> (u16, Value) {
         let request = http::Request::post("/")
@@ -163,6 +191,18 @@ impl World {
         let code = code.rsplit('#').next().unwrap_or_default();
         let message = answer["message"].as_str().or(answer["Message"].as_str()).unwrap_or_default();
         format!("{code}: {message}")
+    }
+
+    /// Makes every DRAINING service INACTIVE, as the service scheduler does when the last task is gone.
+    pub async fn finish_services(&self) {
+        let mut transaction = Transaction::new();
+        for service in self.store.snapshot().scan::<domain::Service>(store::Prefix::everything(), None) {
+            if service.status == domain::ServiceStatus::Draining {
+                let inactive = domain::ServiceStatus::Inactive;
+                transaction.put(domain::Service { status: inactive, ..domain::Service::clone(&service) });
+            }
+        }
+        self.store.transact(transaction).await.unwrap();
     }
 
     /// Reports a task's status as an agent does.

@@ -14,8 +14,6 @@ use crate::{Ec2, faults};
 
 /// Source: CreateTags, `ResourceId`.
 const RESOURCES_MAXIMUM: usize = 1000;
-/// Characters. Source: CreateTags, `Tag`: one less than elsewhere.
-const KEY_CHARACTERS: usize = 127;
 
 impl Operation<CreateTags> for Ec2 {
     fn permissions(&self, call: &Call, input: &CreateTagsRequest) -> Vec<Permission> {
@@ -33,17 +31,13 @@ impl Operation<CreateTags> for Ec2 {
 
     async fn handle(&self, call: &Call, input: CreateTagsRequest) -> Result<Unit, Fault> {
         let resources = resources(input.resources)?;
-        let tags = tags(input.tags)?;
-        self.default_vpc(call).await?;
+        let tags = input.tags.filter(|tags| !tags.is_empty()).ok_or_else(|| faults::missing("Tag"))?;
+        let tags = tag::check(tags)?;
         let add = |known: &mut Vec<Tag>| add_tags(known, &tags);
-        if input.dry_run == Some(true) {
-            tag::change_all(&self.store.snapshot(), &call.scope, &resources, &add).map(drop)?;
-            return Err(faults::dry_run());
-        }
-        let changed = self.store.update(|snapshot| {
+        self.change(call, input.dry_run, |snapshot| {
             tag::change_all(snapshot, &call.scope, &resources, &add).map(|transaction| (transaction, ()))
-        });
-        changed.await.map_err(faults::of_update)?;
+        })
+        .await?;
         Ok(Unit::default())
     }
 }
@@ -59,46 +53,11 @@ pub(super) fn resources(ids: Option<Vec<String>>) -> Result<BTreeSet<String>, Fa
     Ok(ids.into_iter().collect())
 }
 
-fn tags(tags: Option<Vec<api::ec2::Tag>>) -> Result<Vec<Tag>, Fault> {
-    let tags = tags.filter(|tags| !tags.is_empty()).ok_or_else(|| faults::missing("Tag"))?;
-    if tags.len() > limits::TAGS_PER_RESOURCE {
-        return Err(too_many());
-    }
-    let mut checked: Vec<Tag> = Vec::new();
-    for tag in tags {
-        let key = tag.key.filter(|key| !key.is_empty()).ok_or_else(|| faults::missing("Tag.Key"))?;
-        let value = tag.value.unwrap_or_default();
-        if key.to_ascii_lowercase().starts_with("aws:") {
-            let message = format!("Tag keys starting with 'aws:' are reserved for internal use: {key}");
-            return Err(faults::invalid_value(message));
-        }
-        if key.chars().count() > KEY_CHARACTERS {
-            let message = format!("Tag key exceeds the maximum length of {KEY_CHARACTERS} characters");
-            return Err(faults::invalid_value(message));
-        }
-        if value.chars().count() > limits::TAG_VALUE_CHARACTERS {
-            let maximum = limits::TAG_VALUE_CHARACTERS;
-            return Err(faults::invalid_value(format!(
-                "Tag value exceeds the maximum length of {maximum} characters"
-            )));
-        }
-        if checked.iter().any(|known| known.key == key) {
-            return Err(faults::invalid_value(format!("Duplicate tag key '{key}' specified.")));
-        }
-        checked.push(Tag { key, value });
-    }
-    Ok(checked)
-}
-
 fn add_tags(known: &mut Vec<Tag>, tags: &[Tag]) -> Result<(), Fault> {
     known.retain(|known| !tags.iter().any(|tag| tag.key == known.key));
     known.extend_from_slice(tags);
     known.sort();
-    if known.len() > limits::TAGS_PER_RESOURCE { Err(too_many()) } else { Ok(()) }
-}
-
-fn too_many() -> Fault {
-    Fault::new("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.", 400)
+    if known.len() > limits::TAGS_PER_RESOURCE { Err(tag::too_many()) } else { Ok(()) }
 }
 
 #[cfg(test)]

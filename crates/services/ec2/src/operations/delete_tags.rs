@@ -8,8 +8,8 @@ use base::Tag;
 use wire::{Call, Fault, Operation, Permission, Unit};
 
 use super::create_tags::resources;
+use crate::Ec2;
 use crate::resources::tag;
-use crate::{Ec2, faults};
 
 impl Operation<DeleteTags> for Ec2 {
     fn permissions(&self, call: &Call, input: &DeleteTagsRequest) -> Vec<Permission> {
@@ -20,19 +20,14 @@ impl Operation<DeleteTags> for Ec2 {
     async fn handle(&self, call: &Call, input: DeleteTagsRequest) -> Result<Unit, Fault> {
         let resources = resources(input.resources)?;
         let tags = input.tags.unwrap_or_default();
-        self.default_vpc(call).await?;
         let remove = |known: &mut Vec<Tag>| {
             known.retain(|known| !is_meant(known, &tags));
             Ok(())
         };
-        if input.dry_run == Some(true) {
-            tag::change_all(&self.store.snapshot(), &call.scope, &resources, &remove).map(drop)?;
-            return Err(faults::dry_run());
-        }
-        let changed = self.store.update(|snapshot| {
+        self.change(call, input.dry_run, |snapshot| {
             tag::change_all(snapshot, &call.scope, &resources, &remove).map(|transaction| (transaction, ()))
-        });
-        changed.await.map_err(faults::of_update)?;
+        })
+        .await?;
         Ok(Unit::default())
     }
 }

@@ -24,7 +24,8 @@ impl Operation<DescribeAccountAttributes> for Ec2 {
         call: &Call,
         input: DescribeAccountAttributesRequest,
     ) -> Result<DescribeAccountAttributesResult, Fault> {
-        let default_vpc = self.default_vpc(call).await?.vpc.id;
+        let default_vpc =
+            self.default_vpc(call).await?.map_or_else(|| "none".to_owned(), |found| found.vpc.id);
         let known = [
             ("supported-platforms", "VPC"),
             ("default-vpc", default_vpc.as_str()),

@@ -21,8 +21,7 @@ impl Operation<DescribeNetworkInterfaces> for Ec2 {
         call: &Call,
         input: DescribeNetworkInterfacesRequest,
     ) -> Result<DescribeNetworkInterfacesResult, Fault> {
-        self.default_vpc(call).await?;
-        let rows = network_interface::all(&self.store.snapshot(), &call.scope);
+        let rows = network_interface::all(&self.snapshot(call).await?, &call.scope);
         let question = Question {
             dry_run: input.dry_run,
             ids: input.network_interface_ids,
@@ -56,7 +55,7 @@ mod tests {
                 <item>
                   <attachment>
                     <attachTime>2023-11-14T22:13:20Z</attachTime>
-                    <attachmentId>eni-attach-2d25bde1bdf0aa633</attachmentId>
+                    <attachmentId>eni-attach-23dd9e1f687ddc692</attachmentId>
                     <deleteOnTermination>false</deleteOnTermination>
                     <deviceIndex>1</deviceIndex>
                     <instanceOwnerId>123456789012</instanceOwnerId>
@@ -74,8 +73,8 @@ mod tests {
                   </groupSet>
                   <interfaceType>interface</interfaceType>
                   <ipv6AddressesSet></ipv6AddressesSet>
-                  <macAddress>02:29:f8:28:48:a8</macAddress>
-                  <networkInterfaceId>eni-29f82848a82efda0e</networkInterfaceId>
+                  <macAddress>02:b5:88:5a:80:6d</macAddress>
+                  <networkInterfaceId>eni-b5885a806df699158</networkInterfaceId>
                   <operator>
                     <managed>false</managed>
                   </operator>

@@ -20,8 +20,7 @@ impl Operation<DescribeSecurityGroupRules> for Ec2 {
         call: &Call,
         input: DescribeSecurityGroupRulesRequest,
     ) -> Result<DescribeSecurityGroupRulesResult, Fault> {
-        self.default_vpc(call).await?;
-        let rows = security_group_rule::all(&self.store.snapshot(), &call.scope);
+        let rows = security_group_rule::all(&self.snapshot(call).await?, &call.scope);
         let question = Question {
             dry_run: input.dry_run,
             ids: input.security_group_rule_ids,

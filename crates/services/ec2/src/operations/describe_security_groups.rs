@@ -24,9 +24,9 @@ impl Operation<DescribeSecurityGroups> for Ec2 {
         call: &Call,
         input: DescribeSecurityGroupsRequest,
     ) -> Result<DescribeSecurityGroupsResult, Fault> {
-        self.default_vpc(call).await?;
-        let rows = security_group::all(&self.store.snapshot(), &call.scope);
-        let rows = named(rows, input.group_names.as_deref())?;
+        let rows = security_group::all(&self.snapshot(call).await?, &call.scope);
+        let default_vpc = self.default_vpc(call).await?.map(|default| default.vpc.id);
+        let rows = named(rows, input.group_names.as_deref(), default_vpc.as_deref())?;
         let question = Question {
             dry_run: input.dry_run,
             ids: input.group_ids,
@@ -45,8 +45,13 @@ impl Operation<DescribeSecurityGroups> for Ec2 {
 }
 
 /// Source: DescribeSecurityGroups, `GroupName`: names are those of groups of the default VPC.
-fn named(rows: Vec<DescribedGroup>, names: Option<&[String]>) -> Result<Vec<DescribedGroup>, Fault> {
+fn named(
+    mut rows: Vec<DescribedGroup>,
+    names: Option<&[String]>,
+    default_vpc: Option<&str>,
+) -> Result<Vec<DescribedGroup>, Fault> {
     let Some(names) = names.filter(|names| !names.is_empty()) else { return Ok(rows) };
+    rows.retain(|group| Some(group.row.vpc.as_str()) == default_vpc);
     if names.len() > NAMES_MAXIMUM {
         let message =
             format!("The maximum number of group names specified on a single call is {NAMES_MAXIMUM}");
@@ -114,6 +119,19 @@ mod tests {
             let query = format!("Action=DescribeSecurityGroups&{query}");
             assert_eq!(server.ask_for("groupName", &query).await, ["default"]);
         }
+    }
+
+    #[tokio::test]
+    async fn names_are_those_of_the_default_vpc() {
+        let server = Server::new();
+        let vpc = server.create_vpc("10.0.0.0/16").await;
+        server.create_group("web", Some(&vpc)).await;
+        let query = "Action=DescribeSecurityGroups&GroupName.1";
+        let default = server.default_vpc().await.security_group.id;
+        let permission_and_group = server.ask_for("groupId", &format!("{query}=default")).await;
+        assert!(permission_and_group.iter().all(|id| *id == default), "{permission_and_group:?}");
+        let fault = server.fault(&format!("{query}=web")).await;
+        assert!(fault.starts_with("400 InvalidGroup.NotFound: "), "{fault}");
     }
 
     #[tokio::test]

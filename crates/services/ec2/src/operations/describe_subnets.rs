@@ -20,8 +20,7 @@ impl Operation<DescribeSubnets> for Ec2 {
         call: &Call,
         input: DescribeSubnetsRequest,
     ) -> Result<DescribeSubnetsResult, Fault> {
-        self.default_vpc(call).await?;
-        let rows = subnet::all(&self.store.snapshot(), &call.scope);
+        let rows = subnet::all(&self.snapshot(call).await?, &call.scope);
         let question = Question {
             dry_run: input.dry_run,
             ids: input.subnet_ids,

@@ -27,9 +27,8 @@ impl Operation<DescribeTags> for Ec2 {
         if input.dry_run == Some(true) {
             return Err(faults::dry_run());
         }
-        self.default_vpc(call).await?;
 
-        let mut tags = tag::all(&self.store.snapshot(), &call.scope);
+        let mut tags = tag::all(&self.snapshot(call).await?, &call.scope);
         tags.retain(|tag| filters.match_row(tag));
         tags.sort_by_cached_key(tag::DescribedTag::position);
         tags.retain(|tag| after.as_ref().is_none_or(|after| tag.position() > after.after));

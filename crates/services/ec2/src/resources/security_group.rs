@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use base::{Scope, Tag};
-use domain::{SecurityGroup, SecurityGroupPeer, SecurityGroupRule};
-use store::{Key, Snapshot};
+use domain::{NetworkInterface, SecurityGroup, SecurityGroupPeer, SecurityGroupRule};
+use store::rows_vpc::{self, NETWORK_INTERFACES_BY_SECURITY_GROUP};
+use store::{Key, Snapshot, Versioned};
+use wire::Fault;
 
 use super::{tag, value};
+use crate::faults;
 use crate::filter::Filterable;
 use crate::listing::{Kind, Listed};
 
@@ -44,6 +47,65 @@ pub(crate) const KIND: Kind = Kind {
     has_tags: true,
 };
 
+/// As GetSecurityGroupsForVpc lists them.
+pub(crate) const FOR_VPC: Kind = Kind {
+    operation: "GetSecurityGroupsForVpc",
+    filters: &[
+        ("description", &[]),
+        ("group-id", &[]),
+        ("group-name", &[]),
+        ("owner-id", &[]),
+        ("primary-vpc-id", &[]),
+    ],
+    ..KIND
+};
+
+/// The group that a call means: by id, or by name in the default VPC.
+pub(crate) fn find(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    id: Option<&str>,
+    name: Option<&str>,
+) -> Result<Versioned<SecurityGroup>, Fault> {
+    match (id, name) {
+        (Some(id), _) => KIND.find::<SecurityGroup>(snapshot, scope, id),
+        (None, Some(name)) => {
+            let default = rows_vpc::find_default_vpc(snapshot, scope);
+            let found = default.and_then(|default| named(snapshot, scope, &default.vpc.id, name));
+            found.ok_or_else(|| {
+                let message = format!("The security group '{name}' does not exist in default VPC");
+                Fault::new("InvalidGroup.NotFound", message, 400)
+            })
+        }
+        (None, None) => Err(faults::missing("GroupName or GroupId")),
+    }
+}
+
+/// The group of this name in a VPC.
+pub(crate) fn named(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    vpc: &str,
+    name: &str,
+) -> Option<Versioned<SecurityGroup>> {
+    let mut groups = snapshot.scan::<SecurityGroup>(Key::prefix(scope, &[]), None);
+    groups.find(|group| group.vpc == vpc && group.name == name)
+}
+
+/// Whether an interface has the group.
+pub(crate) fn has_interfaces(snapshot: &Snapshot, group: &SecurityGroup) -> bool {
+    let parts = [group.scope.account.as_str(), group.scope.region.as_str(), group.id.as_str()];
+    snapshot.index::<NetworkInterface>(NETWORK_INTERFACES_BY_SECURITY_GROUP, &parts, None).next().is_some()
+}
+
+/// Whether an interface has the group, or a rule of another group names it.
+pub(crate) fn is_used(snapshot: &Snapshot, group: &SecurityGroup) -> bool {
+    let peer = SecurityGroupPeer::Group(group.id.clone());
+    let mut others = snapshot.scan::<SecurityGroup>(Key::prefix(&group.scope, &[]), None);
+    has_interfaces(snapshot, group)
+        || others.any(|other| other.id != group.id && other.rules.iter().any(|rule| rule.peer == peer))
+}
+
 /// A group, and the names of all groups, which rules refer to by id.
 pub(crate) struct DescribedGroup {
     pub(crate) row: Arc<SecurityGroup>,
@@ -75,7 +137,7 @@ impl DescribedGroup {
             ("from-port", _) => Some(rule.from_port.to_string()),
             ("to-port", _) => Some(rule.to_port.to_string()),
             ("cidr", SecurityGroupPeer::Ipv4(cidr)) => Some(cidr.to_string()),
-            ("ipv6-cidr", SecurityGroupPeer::Ipv6(cidr)) => Some(cidr.clone()),
+            ("ipv6-cidr", SecurityGroupPeer::Ipv6(cidr)) => Some(cidr.to_string()),
             ("group-id", SecurityGroupPeer::Group(id)) => Some(id.clone()),
             ("group-name", SecurityGroupPeer::Group(id)) => {
                 self.names.iter().find(|(known, _)| known == id).map(|(_, name)| name.clone())
@@ -95,7 +157,7 @@ impl Filterable for DescribedGroup {
             "group-id" => value(&row.id),
             "group-name" => value(&row.name),
             "owner-id" => value(&row.scope.account),
-            "vpc-id" => value(&row.vpc),
+            "vpc-id" | "primary-vpc-id" => value(&row.vpc),
             name => match (name.strip_prefix("egress.ip-permission."), name.strip_prefix("ip-permission.")) {
                 (Some(property), _) => self.rule_values(true, property),
                 (None, Some(property)) => self.rule_values(false, property),
@@ -130,12 +192,25 @@ pub(crate) fn describe(group: &SecurityGroup) -> api::ec2::SecurityGroup {
     }
 }
 
+/// The wire form of GetSecurityGroupsForVpc.
+pub(crate) fn describe_for_vpc(group: &SecurityGroup) -> api::ec2::SecurityGroupForVpc {
+    api::ec2::SecurityGroupForVpc {
+        description: Some(group.description.clone()),
+        group_id: Some(group.id.clone()),
+        group_name: Some(group.name.clone()),
+        owner_id: Some(group.scope.account.to_string()),
+        primary_vpc_id: Some(group.vpc.clone()),
+        tags: tag::describe(&group.tags),
+    }
+}
+
 /// Rules of the same traffic make one permission with several peers.
 fn permissions(group: &SecurityGroup, is_egress: bool) -> Vec<api::ec2::IpPermission> {
     let mut permissions: Vec<api::ec2::IpPermission> = Vec::new();
     for rule in group.rules.iter().filter(|rule| rule.is_egress == is_egress) {
-        // "All traffic" has no ports to show.
-        let port = |port: i32| (rule.ip_protocol != "-1").then_some(port);
+        // Traffic without ports has none to show.
+        let has_ports = matches!(rule.ip_protocol.as_str(), "tcp" | "udp" | "icmp" | "icmpv6");
+        let port = |port: i32| has_ports.then_some(port);
         let (from_port, to_port) = (port(rule.from_port), port(rule.to_port));
         let is_same = |known: &&mut api::ec2::IpPermission| {
             known.ip_protocol.as_deref() == Some(rule.ip_protocol.as_str())
@@ -170,7 +245,7 @@ fn add_peer(permission: &mut api::ec2::IpPermission, group: &SecurityGroup, rule
         SecurityGroupPeer::Ipv6(cidr) => permission
             .ipv6_ranges
             .get_or_insert_default()
-            .push(api::ec2::Ipv6Range { cidr_ipv6: Some(cidr.clone()), description }),
+            .push(api::ec2::Ipv6Range { cidr_ipv6: Some(cidr.to_string()), description }),
         SecurityGroupPeer::PrefixList(id) => permission
             .prefix_list_ids
             .get_or_insert_default()

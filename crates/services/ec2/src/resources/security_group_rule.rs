@@ -77,7 +77,7 @@ pub(crate) fn describe(described: &DescribedRule) -> api::ec2::SecurityGroupRule
     };
     match &rule.peer {
         SecurityGroupPeer::Ipv4(cidr) => wire.cidr_ipv4 = Some(cidr.to_string()),
-        SecurityGroupPeer::Ipv6(cidr) => wire.cidr_ipv6 = Some(cidr.clone()),
+        SecurityGroupPeer::Ipv6(cidr) => wire.cidr_ipv6 = Some(cidr.to_string()),
         SecurityGroupPeer::PrefixList(id) => wire.prefix_list_id = Some(id.clone()),
         SecurityGroupPeer::Group(id) => {
             wire.referenced_group_info = Some(api::ec2::ReferencedSecurityGroup {
@@ -86,6 +86,30 @@ pub(crate) fn describe(described: &DescribedRule) -> api::ec2::SecurityGroupRule
                 ..Default::default()
             });
         }
+    }
+    wire
+}
+
+/// The wire form of a rule that was revoked.
+pub(crate) fn describe_revoked(
+    group: &SecurityGroup,
+    rule: &SecurityGroupRule,
+) -> api::ec2::RevokedSecurityGroupRule {
+    let mut wire = api::ec2::RevokedSecurityGroupRule {
+        description: rule.description.clone(),
+        from_port: Some(rule.from_port),
+        group_id: Some(group.id.clone()),
+        ip_protocol: Some(rule.ip_protocol.clone()),
+        is_egress: Some(rule.is_egress),
+        security_group_rule_id: Some(rule.id.clone()),
+        to_port: Some(rule.to_port),
+        ..Default::default()
+    };
+    match &rule.peer {
+        SecurityGroupPeer::Ipv4(cidr) => wire.cidr_ipv4 = Some(cidr.to_string()),
+        SecurityGroupPeer::Ipv6(cidr) => wire.cidr_ipv6 = Some(cidr.to_string()),
+        SecurityGroupPeer::PrefixList(id) => wire.prefix_list_id = Some(id.clone()),
+        SecurityGroupPeer::Group(id) => wire.referenced_group_id = Some(id.clone()),
     }
     wire
 }

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use base::{Scope, Tag};
-use domain::{NetworkInterface, Subnet};
+use base::{Ipv4Cidr, Ipv6Cidr, Scope, Tag};
+use domain::{Ipv6CidrAssociation, NetworkInterface, Subnet, Vpc};
 use store::{Key, Snapshot};
+use wire::{Call, Fault};
 
-use super::{tag, value};
+use super::permission::{ipv4_cidr, ipv6_cidr as parse_ipv6};
+use super::zone::{self, Zone};
+use super::{tag, value, vpc};
+use crate::faults;
 use crate::filter::Filterable;
 use crate::listing::{Kind, Listed};
 
@@ -43,6 +47,11 @@ pub(crate) const KIND: Kind = Kind {
     ],
     has_tags: true,
 };
+
+/// Subnets of a VPC. Source: "Amazon VPC quotas".
+const SUBNETS_PER_VPC: usize = 200;
+/// Prefix lengths of a subnet's IPv6 addresses. Source: CreateSubnet, `Ipv6CidrBlock`: /44 to /64 in steps of 4.
+const IPV6_PREFIX_LENGTHS: std::ops::RangeInclusive<u8> = 44..=64;
 
 /// A subnet and what is known of it from elsewhere.
 pub(crate) struct DescribedSubnet {
@@ -82,7 +91,14 @@ impl Filterable for DescribedSubnet {
             "subnet-arn" => value(row.arn()),
             "subnet-id" => value(&row.id),
             "vpc-id" => value(&row.vpc),
-            // No IPv6, no Outposts, no address pools of customers.
+            "ipv6-cidr-block-association.association-id" => {
+                row.ipv6.iter().map(|ipv6| ipv6.id.clone()).collect()
+            }
+            "ipv6-cidr-block-association.ipv6-cidr-block" => {
+                row.ipv6.iter().map(|ipv6| ipv6.cidr.to_string()).collect()
+            }
+            "ipv6-cidr-block-association.state" => row.ipv6.iter().map(|_| "associated".to_owned()).collect(),
+            // No Outposts, no address pools of customers.
             _ => Vec::new(),
         }
     }
@@ -102,14 +118,16 @@ impl Listed for DescribedSubnet {
 pub(crate) fn describe(subnet: &DescribedSubnet) -> api::ec2::Subnet {
     let row = &subnet.row;
     api::ec2::Subnet {
-        assign_ipv6_address_on_creation: Some(false),
+        assign_ipv6_address_on_creation: Some(row.assign_ipv6_address_on_creation),
         availability_zone: Some(row.availability_zone.clone()),
         availability_zone_id: Some(row.availability_zone_id.clone()),
         available_ip_address_count: i32::try_from(subnet.available_addresses).ok(),
         cidr_block: Some(row.cidr.to_string()),
         default_for_az: Some(row.default_for_az),
         enable_dns64: Some(false),
-        ipv6_cidr_block_association_set: Some(Vec::new()),
+        ipv6_cidr_block_association_set: Some(
+            row.ipv6.iter().map(|ipv6| describe_ipv6(ipv6, "associated")).collect(),
+        ),
         ipv6_native: Some(false),
         map_customer_owned_ip_on_launch: Some(false),
         map_public_ip_on_launch: Some(row.map_public_ip_on_launch),
@@ -126,4 +144,113 @@ pub(crate) fn describe(subnet: &DescribedSubnet) -> api::ec2::Subnet {
         vpc_id: Some(row.vpc.clone()),
         ..Default::default()
     }
+}
+
+/// The wire form of a subnet's IPv6 addresses.
+pub(crate) fn describe_ipv6(
+    ipv6: &Ipv6CidrAssociation,
+    state: &str,
+) -> api::ec2::SubnetIpv6CidrBlockAssociation {
+    api::ec2::SubnetIpv6CidrBlockAssociation {
+        association_id: Some(ipv6.id.clone()),
+        ip_source: Some("amazon".to_owned()),
+        ipv6_address_attribute: Some("private".to_owned()),
+        ipv6_cidr_block: Some(ipv6.cidr.to_string()),
+        ipv6_cidr_block_state: Some(api::ec2::SubnetCidrBlockState {
+            state: Some(state.to_owned()),
+            ..Default::default()
+        }),
+    }
+}
+
+impl DescribedSubnet {
+    /// One that nothing is in yet.
+    pub(crate) fn new_one(row: Subnet) -> Self {
+        let available_addresses = row.usable_addresses();
+        Self { row: Arc::new(row), available_addresses }
+    }
+}
+
+/// Whether an interface has an address of the subnet.
+pub(crate) fn has_interfaces(snapshot: &Snapshot, subnet: &Subnet) -> bool {
+    snapshot.scan::<NetworkInterface>(Key::prefix(&subnet.scope, &[&subnet.id]), None).next().is_some()
+}
+
+/// The network of a subnet, with what stands behind its prefix cut off. Source: CreateSubnet, `CidrBlock`.
+pub(crate) fn cidr(text: &str) -> Result<Ipv4Cidr, Fault> {
+    let cidr = ipv4_cidr(text).map_err(|_| vpc::not_a_cidr(text))?;
+    if vpc::PREFIX_LENGTHS.contains(&cidr.prefix_length()) { Ok(cidr) } else { Err(out_of_range(cidr)) }
+}
+
+/// The IPv6 network of a subnet.
+pub(crate) fn ipv6_cidr(text: &str) -> Result<Ipv6Cidr, Fault> {
+    let parsed = parse_ipv6(text).ok();
+    let is_sized = |cidr: &Ipv6Cidr| {
+        IPV6_PREFIX_LENGTHS.contains(&cidr.prefix_length()) && cidr.prefix_length().is_multiple_of(4)
+    };
+    parsed.filter(is_sized).ok_or_else(|| {
+        faults::invalid_value(format!(
+            "Value ({text}) for parameter ipv6CidrBlock is invalid. This is not a valid IPv6 CIDR block of a subnet."
+        ))
+    })
+}
+
+fn out_of_range(cidr: Ipv4Cidr) -> Fault {
+    Fault::new("InvalidSubnet.Range", format!("The CIDR '{cidr}' is invalid."), 400)
+}
+
+/// Checks that a network is the VPC's and no other subnet's, and that there may be one more.
+pub(crate) fn check_free(snapshot: &Snapshot, vpc: &Vpc, cidr: Ipv4Cidr) -> Result<(), Fault> {
+    if !vpc.cidr.covers(&cidr) {
+        return Err(out_of_range(cidr));
+    }
+    let others: Vec<_> = of_vpc(snapshot, vpc).collect();
+    if others.iter().any(|other| other.cidr.overlaps(&cidr)) {
+        let message = format!("The CIDR '{cidr}' conflicts with another subnet");
+        return Err(Fault::new("InvalidSubnet.Conflict", message, 400));
+    }
+    if others.len() >= SUBNETS_PER_VPC {
+        let message = "The maximum number of subnets has been reached.";
+        return Err(Fault::new("SubnetLimitExceeded", message, 400));
+    }
+    Ok(())
+}
+
+/// As [`check_free`], for IPv6.
+pub(crate) fn check_ipv6_free(snapshot: &Snapshot, vpc: &Vpc, cidr: &Ipv6Cidr) -> Result<(), Fault> {
+    if !vpc.ipv6.as_ref().is_some_and(|of_vpc| of_vpc.cidr.covers(cidr)) {
+        let message = format!("The IPv6 CIDR '{cidr}' is invalid.");
+        return Err(Fault::new("InvalidSubnet.Range", message, 400));
+    }
+    let overlaps = |other: Arc<Subnet>| other.ipv6.as_ref().is_some_and(|ipv6| ipv6.cidr.overlaps(cidr));
+    if of_vpc(snapshot, vpc).any(overlaps) {
+        let message = format!("The IPv6 CIDR '{cidr}' conflicts with another subnet");
+        return Err(Fault::new("InvalidSubnet.Conflict", message, 400));
+    }
+    Ok(())
+}
+
+/// The subnets of a VPC.
+pub(crate) fn of_vpc<'a>(snapshot: &'a Snapshot, vpc: &'a Vpc) -> impl Iterator<Item = Arc<Subnet>> + 'a {
+    let all = snapshot.scan::<Subnet>(Key::prefix(&vpc.scope, &[]), None);
+    all.map(|subnet| subnet.value).filter(|subnet| subnet.vpc == vpc.id)
+}
+
+/// The zone that a call names, by name or id, or the region's first.
+pub(crate) fn zone(call: &Call, name: Option<&str>, id: Option<&str>) -> Result<Zone, Fault> {
+    let zones = zone::all(&call.scope.region);
+    let names: Vec<String> = zones.iter().map(|zone| zone.name.clone()).collect();
+    let is_it = |zone: &Zone| name.is_none_or(|name| zone.name == name) && id.is_none_or(|id| zone.id == id);
+    let unknown = || {
+        let (parameter, text) = match (name, id) {
+            (Some(name), _) => ("availabilityZone", name),
+            (None, id) => ("availabilityZoneId", id.unwrap_or_default()),
+        };
+        faults::invalid_value(format!(
+            "Value ({text}) for parameter {parameter} is invalid. Subnets can currently only be created in the following \
+             availability zones: {}.",
+            names.join(", ")
+        ))
+    };
+    zones.into_iter().find(is_it).ok_or_else(unknown)
 }

@@ -2,19 +2,28 @@
 //!
 //! Differs from AWS: what this release cannot do is refused by the name of the field with a `ClientException`:
 //! `overrides.containerOverrides.environmentFiles` (Amazon S3), `overrides.inferenceAcceleratorOverrides`,
-//! `volumeConfigurations` (Amazon EBS), `enableExecuteCommand` (ECS Exec), the network mode `bridge`, and platform
-//! versions other than 1.4.0. `assignPublicIp` is taken: tasks reach the outside by NAT with or without it, and no
+//! `volumeConfigurations` (Amazon EBS), `enableExecuteCommand` (ECS Exec), and platform versions other than 1.4.0. `assignPublicIp` is taken: tasks reach the outside by NAT with or without it, and no
 //! public address is shown.
 
 mod constraints;
+pub mod daemon;
+mod explain;
 mod fargate;
 mod network;
+pub mod one_off;
 mod overrides;
 mod place;
+pub mod queue;
+mod rooms;
+pub mod service;
+pub mod traffic;
+pub mod wishes;
 
 use api::ecs::{RunTaskRequest, TaskOverride, faults};
 use base::Tag;
-use domain::{CapacityProviderStrategyItem, Cluster, LaunchType, NetworkMode, Resources, TaskDefinition};
+use domain::{
+    CapacityProviderStrategyItem, Cluster, LaunchType, Resources, TaskDefinition, TaskRegistry, TaskTarget,
+};
 use scheduler::placement::{Constraint, Strategy};
 use store::{Snapshot, Versioned};
 use tokio::sync::{Mutex, MutexGuard};
@@ -23,14 +32,19 @@ use wire::{Call, Fault};
 use crate::faults::{client, invalid};
 use crate::resources::{capacity_provider, cluster, identifier, tag, task_definition};
 
-pub use constraints::check_expression;
+pub use constraints::{check_expression, constraints as check_constraints, strategies as check_strategies};
+pub use explain::explanation;
 pub use fargate::check_size as check_fargate_size;
-pub use network::Network;
+pub use network::{Network, check as check_network};
 pub use overrides::gpus_of;
-pub use place::{on_instances, place};
+pub use place::{Place, Placed, Places, candidate, on_instances, place, places};
+pub use rooms::{Pool, PoolRoom, Rooms};
+pub use wishes::{On, Wishes};
 
 /// The only platform version that there is.
 pub const PLATFORM_VERSION: &str = "1.4.0";
+/// The attribute of machines that joined from elsewhere (ECS Anywhere).
+pub const EXTERNAL_ATTRIBUTE: &str = "ecs.capability.external";
 /// Characters of `startedBy`. Source: RunTask.
 const STARTED_BY_CHARACTERS: usize = 128;
 /// Characters of a task group. Source: "Group related Amazon ECS tasks" names none; AWS takes 255.
@@ -52,7 +66,7 @@ pub fn unsupported(field: &str) -> Fault {
 }
 
 /// A request to start tasks, checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(clippy::struct_field_names)]
 pub struct Launch {
     /// The cluster.
@@ -63,6 +77,8 @@ pub struct Launch {
     pub launch_type: LaunchType,
     /// The strategy; empty where the launch type was given or defaulted.
     pub strategy: Vec<CapacityProviderStrategyItem>,
+    /// The one provider, over an Auto Scaling group, on whose instances the tasks are to be placed.
+    pub capacity_provider: Option<String>,
     /// Task group.
     pub group: String,
     /// `startedBy`.
@@ -89,6 +105,18 @@ pub struct Launch {
     pub constraints: Vec<Constraint>,
     /// Strategies of the call.
     pub strategies: Vec<Strategy>,
+    /// Both as they were asked for, without those of the definition.
+    pub asked: queue::Asked,
+    /// Whether the tasks wait in PROVISIONING where they find no room (the tag `roadstead:queue` of the call).
+    pub queue_when_full: bool,
+    /// How long one of the tasks may run.
+    pub max_runtime_seconds: Option<i64>,
+    /// Target groups that the tasks are registered in.
+    pub targets: Vec<TaskTarget>,
+    /// Services of AWS Cloud Map that the tasks are registered in.
+    pub registries: Vec<TaskRegistry>,
+    /// The namespace whose services the tasks call through Service Connect.
+    pub connects_to: Option<String>,
 }
 
 /// Checks a request. StartTask gives one without what it does not have.
@@ -96,7 +124,7 @@ pub fn check(snapshot: &Snapshot, call: &Call, request: &RunTaskRequest) -> Resu
     let cluster_name = cluster::name(call, request.cluster.as_deref())?;
     let reference = task_definition::parse(call, request.task_definition.as_deref().unwrap_or_default())?;
     let (launch_type, given_strategy) = launch_type(request)?;
-    let tags = tag::parse(request.tags.clone())?;
+    let tags = tag::parse_with_wishes(request.tags.clone(), On::RunTask)?;
     let started_by = started_by(request.started_by.as_deref())?;
     let group = group(request.group.as_deref(), &reference.family)?;
     if request.volume_configurations.as_ref().is_some_and(|volumes| !volumes.is_empty()) {
@@ -108,10 +136,12 @@ pub fn check(snapshot: &Snapshot, call: &Call, request: &RunTaskRequest) -> Resu
     let (launch_type, strategy) = match (launch_type, given_strategy) {
         (Some(launch_type), _) => (launch_type, Vec::new()),
         (None, Some(strategy)) => {
-            (LaunchType::Fargate, capacity_provider::parse_strategy(strategy, &cluster.capacity_providers)?)
+            let strategy = capacity_provider::parse_strategy(strategy, &cluster.capacity_providers)?;
+            (capacity_provider::launch_type_of(&strategy), strategy)
         }
         (None, None) if !cluster.default_capacity_provider_strategy.is_empty() => {
-            (LaunchType::Fargate, cluster.default_capacity_provider_strategy.clone())
+            let strategy = cluster.default_capacity_provider_strategy.clone();
+            (capacity_provider::launch_type_of(&strategy), strategy)
         }
         (None, None) => (LaunchType::Ec2, Vec::new()),
     };
@@ -123,11 +153,15 @@ pub fn check(snapshot: &Snapshot, call: &Call, request: &RunTaskRequest) -> Resu
         constraints::constraints(&definition, request.placement_constraints.as_deref(), launch_type)?;
     let strategies = constraints::strategies(request.placement_strategy.as_deref(), launch_type)?;
     let sized = overrides::check(request.overrides.as_ref(), &definition, launch_type)?;
+    let asked =
+        queue::Asked::of(request.placement_constraints.as_deref(), request.placement_strategy.as_deref());
+    let wishes = Wishes::of(&tags, &definition.tags)?;
     Ok(Launch {
         tags: all_tags(request, &definition, tags, &cluster_name)?,
         cluster,
         launch_type,
         strategy,
+        capacity_provider: None,
         group,
         started_by,
         reference_id: request.reference_id.clone(),
@@ -140,13 +174,21 @@ pub fn check(snapshot: &Snapshot, call: &Call, request: &RunTaskRequest) -> Resu
         network,
         constraints,
         strategies,
+        asked,
+        queue_when_full: wishes.queue_when_full,
+        max_runtime_seconds: wishes.max_runtime_seconds,
+        targets: Vec::new(),
+        registries: Vec::new(),
+        connects_to: None,
         definition,
     })
 }
 
-type GivenStrategy = Option<Vec<api::ecs::CapacityProviderStrategyItem>>;
+/// A strategy of a call, where it has one.
+pub type GivenStrategy = Option<Vec<api::ecs::CapacityProviderStrategyItem>>;
 
-fn launch_type(request: &RunTaskRequest) -> Result<(Option<LaunchType>, GivenStrategy), Fault> {
+/// `launchType` and `capacityProviderStrategy` of a call, at most one of which is given.
+pub fn launch_type(request: &RunTaskRequest) -> Result<(Option<LaunchType>, GivenStrategy), Fault> {
     let strategy = request.capacity_provider_strategy.clone().filter(|strategy| !strategy.is_empty());
     let launch_type = match request.launch_type.as_deref() {
         None => None,
@@ -165,12 +207,10 @@ fn launch_type(request: &RunTaskRequest) -> Result<(Option<LaunchType>, GivenStr
     Ok((launch_type, strategy))
 }
 
-fn compatibility(definition: &TaskDefinition, launch_type: LaunchType) -> Result<(), Fault> {
+/// Whether a task of the definition can run on the launch type.
+pub fn compatibility(definition: &TaskDefinition, launch_type: LaunchType) -> Result<(), Fault> {
     if !definition.projection.compatibilities.contains(&launch_type) {
         return Err(invalid(format!("Task definition does not support launch_type {launch_type}.")));
-    }
-    if definition.projection.network_mode == NetworkMode::Bridge {
-        return Err(unsupported("The network mode bridge"));
     }
     Ok(())
 }
@@ -190,7 +230,8 @@ fn execute_command(request: &RunTaskRequest, definition: &TaskDefinition) -> Res
     Err(invalid("enableExecuteCommand is not supported by this release of Roadstead."))
 }
 
-fn platform_version(version: Option<&str>, launch_type: LaunchType) -> Result<(), Fault> {
+/// Checks `platformVersion`.
+pub fn platform_version(version: Option<&str>, launch_type: LaunchType) -> Result<(), Fault> {
     match (version, launch_type) {
         (None, _) => Ok(()),
         (Some("LATEST" | PLATFORM_VERSION), LaunchType::Fargate) => Ok(()),
@@ -216,7 +257,9 @@ fn started_by(text: Option<&str>) -> Result<Option<String>, Fault> {
 fn group(text: Option<&str>, family: &str) -> Result<String, Fault> {
     match text {
         None | Some("") => Ok(format!("family:{family}")),
-        Some(text) if text.starts_with("service:") => Err(invalid("Invalid namespace for group.")),
+        Some(text) if text.starts_with("service:") || text.starts_with(domain::GROUP_DAEMON) => {
+            Err(invalid("Invalid namespace for group."))
+        }
         Some(text) if text.len() > GROUP_CHARACTERS => {
             Err(invalid(format!("group length must be at most {GROUP_CHARACTERS}")))
         }

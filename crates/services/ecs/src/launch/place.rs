@@ -1,28 +1,28 @@
-//! From a checked launch to task rows: candidates are gathered, `scheduler` chooses, and one transaction writes tasks,
-//! orders and the allocation counters that keep two launches from taking the same room.
+//! From a checked launch to task rows: `scheduler` chooses in the room that the pool has, and one transaction writes
+//! tasks, orders and the allocation counters that keep two launches from taking the same room.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use api::ecs::Failure;
 use base::Ids;
 use domain::{
-    Attachment, ContainerInstance, ContainerInstanceStatus, DesiredStatus, ELASTIC_NETWORK_INTERFACE,
-    HealthStatus, LaunchType, OutboxMessage, OutboxOrder, Task, TaskContainer, TaskStatus, TaskTimes,
+    Attachment, ContainerInstance, DesiredStatus, ELASTIC_NETWORK_INTERFACE, HealthStatus, LaunchType,
+    OutboxMessage, OutboxOrder, Task, TaskContainer, TaskStatus, TaskTimes,
 };
 use scheduler::placement::{Action, Candidate, Desired, Observed, PlacedTask, Reason, decide, refusal};
-use store::rows::CONTAINER_INSTANCES_FARGATE;
-use store::{Key, Snapshot, Transaction, Versioned};
+use store::rows::TASKS_LIVE_BY_GROUP;
+use store::{Snapshot, Transaction, Versioned};
 use wire::{Call, Fault};
 
-use super::{Launch, PLATFORM_VERSION};
+use super::rooms::{Pool, PoolRoom, Rooms};
+use super::{Launch, Network, PLATFORM_VERSION};
 use crate::faults::invalid;
 use crate::resources::{capacity_provider, container_instance};
 
 /// AWS's sentence for want of Fargate capacity.
 const FARGATE_UNAVAILABLE: &str =
     "Capacity is unavailable at this time. Please try again later or in a different availability zone";
-/// The attribute of machines that joined from elsewhere (ECS Anywhere).
-const EXTERNAL_ATTRIBUTE: &str = "ecs.capability.external";
 const CPU_ARCHITECTURE_ATTRIBUTE: &str = "ecs.cpu-architecture";
 
 /// What a launch comes to.
@@ -36,33 +36,16 @@ pub struct Placed {
     pub failures: Vec<Failure>,
 }
 
-/// The machines that a launch may go to, and what is on them.
-struct Machines {
-    instances: Vec<Versioned<ContainerInstance>>,
-    tasks: Vec<Vec<Versioned<Task>>>,
-}
-
-impl Machines {
-    fn gather(snapshot: &Snapshot, instances: Vec<Versioned<ContainerInstance>>) -> Self {
-        let tasks = instances.iter().map(|instance| container_instance::tasks(snapshot, instance)).collect();
-        Self { instances, tasks }
-    }
-
-    fn observed(&self) -> Observed<'_> {
-        Observed { candidates: self.instances.iter().zip(&self.tasks).map(candidate).collect() }
-    }
-}
-
-fn candidate<'a>(
-    (instance, tasks): (&'a Versioned<ContainerInstance>, &'a Vec<Versioned<Task>>),
-) -> Candidate<'a> {
+/// An instance and what is on it, read from the rows.
+pub fn candidate<'a>(snapshot: &Snapshot, instance: &'a ContainerInstance) -> Candidate<'a> {
+    let tasks = container_instance::tasks(snapshot, instance);
     let placed = |task: &Versioned<Task>| PlacedTask {
         group: task.group.clone(),
         running: task.last_status == TaskStatus::Running,
     };
     Candidate {
-        container_instance: &instance.value,
-        held: container_instance::held(tasks.iter().map(|task| task.value.as_ref())),
+        container_instance: instance,
+        held: container_instance::taken(tasks.iter().map(|task| task.value.as_ref())),
         tasks: tasks.iter().map(placed).collect(),
     }
 }
@@ -75,8 +58,7 @@ pub fn place(
     launch: &Launch,
     count: usize,
 ) -> Result<Placed, Fault> {
-    let machines = Machines::gather(snapshot, machines(snapshot, call, launch)?);
-    let observed = machines.observed();
+    let pool = pool(call, launch);
     let required = required_attributes(launch);
     let zones = zones(launch);
     let desired = Desired {
@@ -90,31 +72,122 @@ pub fn place(
         availability_zones: zones.as_ref(),
         seed: seed(ids),
     };
-    let decision = decide(&desired, &observed, call.now);
+    let places = places(snapshot, &pool, &desired);
+    if places.is_empty && launch.launch_type != LaunchType::Fargate && launch.capacity_provider.is_none() {
+        return Err(invalid("No Container Instances were found in your cluster."));
+    }
     let providers = providers(launch, count);
+    let by_zone = by_zone(launch);
+    let spread = over_zones(snapshot, launch, &by_zone, places.taken.len());
+    let mut spread = spread.iter().filter_map(|zone| by_zone.get(zone));
     let mut placed = Placed::default();
     placed.transaction.require_unchanged(&launch.cluster);
-    for (number, Action::Place { candidate, gpu_ids }) in decision.actions.iter().enumerate() {
-        let instance = &machines.instances[*candidate].value;
+    for (number, place) in places.taken.iter().enumerate() {
         let provider = providers.get(number).cloned().flatten();
-        let task = task(call, ids, launch, instance, gpu_ids, provider)?;
+        let launch = spread.next().unwrap_or(launch);
+        let task = task(call, ids, launch, Some(&place.instance), &place.gpu_ids, provider)?;
         write(&mut placed, task);
     }
     placed.failures = if launch.launch_type == LaunchType::Fargate {
-        let short = decision.actions.len() < count;
+        let short = places.taken.len() < count;
         short.then(|| failure(None, FARGATE_UNAVAILABLE)).into_iter().collect()
     } else {
-        let refused = |(index, reason): &(usize, Reason)| {
-            failure(Some(machines.instances[*index].arn().to_string()), reason.as_str())
-        };
-        decision.report.refusals.iter().map(refused).collect()
+        let refused = places.refused.iter();
+        refused.map(|(instance, reason)| failure(Some(instance.arn().to_string()), reason.as_str())).collect()
     };
-    let used: BTreeSet<usize> =
-        decision.actions.iter().map(|Action::Place { candidate, .. }| *candidate).collect();
-    for index in used {
-        container_instance::touch_allocation(snapshot, &mut placed.transaction, &machines.instances[index]);
+    let used: BTreeMap<String, &Place> =
+        places.taken.iter().map(|place| (place.instance.arn().to_string(), place)).collect();
+    for place in used.values() {
+        container_instance::touch_allocation(snapshot, &mut placed.transaction, &place.instance);
     }
     Ok(placed)
+}
+
+/// The launch of a Fargate task by the zone that it goes to; empty where the machine settles the zone.
+fn by_zone(launch: &Launch) -> BTreeMap<String, Launch> {
+    let Some(network) = launch.network.as_ref().filter(|_| launch.launch_type == LaunchType::Fargate) else {
+        return BTreeMap::new();
+    };
+    let only = |(zone, subnets): (&String, &Vec<String>)| {
+        let subnets_by_zone = BTreeMap::from([(zone.clone(), subnets.clone())]);
+        let network = Network { subnets_by_zone, ..network.clone() };
+        (zone.clone(), Launch { network: Some(network), ..launch.clone() })
+    };
+    network.subnets_by_zone.iter().map(only).collect()
+}
+
+/// A zone for each of `count` tasks: always the one with the fewest of the group. Source: AWS, "Amazon ECS services": the
+/// scheduler spreads Fargate tasks over the zones as best it can.
+fn over_zones(
+    snapshot: &Snapshot,
+    launch: &Launch,
+    zones: &BTreeMap<String, Launch>,
+    count: usize,
+) -> Vec<String> {
+    if zones.len() < 2 {
+        return zones.keys().flat_map(|zone| std::iter::repeat_n(zone.clone(), count)).collect();
+    }
+    let mut tasks: BTreeMap<&str, usize> = zones.keys().map(|zone| (zone.as_str(), 0)).collect();
+    let scope = &launch.cluster.scope;
+    let parts = [scope.account.as_str(), scope.region.as_str(), &launch.cluster.name, &launch.group];
+    for task in snapshot.index::<Task>(TASKS_LIVE_BY_GROUP, &parts, None) {
+        let zone =
+            task.availability_zone.as_deref().filter(|_| task.desired_status == DesiredStatus::Running);
+        if let Some(there) = zone.and_then(|zone| tasks.get_mut(zone)) {
+            *there += 1;
+        }
+    }
+    let mut spread = Vec::with_capacity(count);
+    for _ in 0..count {
+        let Some((zone, there)) = tasks.iter_mut().min_by_key(|(_, there)| **there) else { break };
+        *there += 1;
+        spread.push((*zone).to_owned());
+    }
+    spread
+}
+
+/// A place for one task.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where.
+    pub instance: Arc<ContainerInstance>,
+    /// The GPUs that it gets.
+    pub gpu_ids: BTreeSet<String>,
+}
+
+/// The places that a pool has for tasks. They are not taken yet: that is up to the transaction, which must raise the
+/// allocation counter of every instance in it as the same snapshot has it.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Whether the pool has no ACTIVE instance.
+    pub is_empty: bool,
+    /// One for each task that finds a place.
+    pub taken: Vec<Place>,
+    /// Where fewer do than are wanted: every ACTIVE instance, and why not there.
+    pub refused: Vec<(Arc<ContainerInstance>, Reason)>,
+}
+
+/// Looks for places in a pool.
+pub fn places(snapshot: &Snapshot, pool: &Pool, desired: &Desired<'_>) -> Places {
+    snapshot.view(|rooms: &mut Rooms| {
+        let Some(PoolRoom { room, .. }) = rooms.room(pool).filter(|room| room.active > 0) else {
+            return Places { is_empty: true, ..Places::default() };
+        };
+        let decision = room.place(desired);
+        room.undo(desired, &decision);
+        let instance = |index: usize| room.instance(index).cloned();
+        let taken = decision.actions.iter().filter_map(|Action::Place { candidate, gpu_ids }| {
+            Some(Place { instance: instance(*candidate)?, gpu_ids: gpu_ids.clone() })
+        });
+        let refused = decision.report.refusals.iter().filter(|(_, reason)| *reason != Reason::Inactive);
+        Places {
+            is_empty: false,
+            taken: taken.collect(),
+            refused: refused
+                .filter_map(|(index, reason)| Some((instance(*index)?, reason.clone())))
+                .collect(),
+        }
+    })
 }
 
 /// Puts one task on each of the instances named (StartTask). `None` stands for one that there is not.
@@ -134,8 +207,7 @@ pub fn on_instances(
             placed.failures.push(failure(Some(arn), "MISSING"));
             continue;
         };
-        let machines = Machines::gather(snapshot, vec![instance]);
-        let observed = machines.observed();
+        let observed = Observed { candidates: vec![candidate(snapshot, &instance)] };
         // StartTask goes where the caller says: constraints and strategies have no part in it.
         let desired = Desired {
             count: 1,
@@ -153,47 +225,38 @@ pub fn on_instances(
             continue;
         }
         for Action::Place { gpu_ids, .. } in decide(&desired, &observed, call.now).actions {
-            let task = task(call, ids, launch, &machines.instances[0].value, &gpu_ids, None)?;
+            let task = task(call, ids, launch, Some(&instance), &gpu_ids, None)?;
             write(&mut placed, task);
-            container_instance::touch_allocation(snapshot, &mut placed.transaction, &machines.instances[0]);
+            container_instance::touch_allocation(snapshot, &mut placed.transaction, &instance);
         }
     }
     Ok(placed)
 }
 
-fn failure(arn: Option<String>, reason: &str) -> Failure {
+pub(super) fn failure(arn: Option<String>, reason: &str) -> Failure {
     Failure { arn, reason: Some(reason.to_owned()), detail: None }
 }
 
-fn seed(ids: &dyn Ids) -> u64 {
+pub(super) fn seed(ids: &dyn Ids) -> u64 {
     let mut bytes = [0; 8];
     ids.fill(&mut bytes);
     u64::from_le_bytes(bytes)
 }
 
-fn machines(
-    snapshot: &Snapshot,
-    call: &Call,
-    launch: &Launch,
-) -> Result<Vec<Versioned<ContainerInstance>>, Fault> {
-    if launch.launch_type == LaunchType::Fargate {
-        let machines = snapshot.index::<ContainerInstance>(CONTAINER_INSTANCES_FARGATE, &[], None);
-        return Ok(machines.filter(|machine| machine.status == ContainerInstanceStatus::Active).collect());
+/// Where a launch's tasks may go.
+pub(super) fn pool(call: &Call, launch: &Launch) -> Pool {
+    let (scope, cluster) = (call.scope.clone(), launch.cluster.name.clone());
+    match (launch.launch_type, launch.capacity_provider.clone()) {
+        (LaunchType::Fargate, _) => Pool::Fargate,
+        (_, Some(capacity_provider)) => Pool::Provider { scope, cluster, capacity_provider },
+        (launch_type, None) => {
+            Pool::Cluster { scope, cluster, external: launch_type == LaunchType::External }
+        }
     }
-    let external = launch.launch_type == LaunchType::External;
-    let machines: Vec<_> = snapshot
-        .scan::<ContainerInstance>(Key::prefix(&call.scope, &[&launch.cluster.name]), None)
-        .filter(|machine| machine.status == ContainerInstanceStatus::Active)
-        .filter(|machine| machine.attribute(EXTERNAL_ATTRIBUTE).is_some() == external)
-        .collect();
-    if machines.is_empty() {
-        return Err(invalid("No Container Instances were found in your cluster."));
-    }
-    Ok(machines)
 }
 
 /// On Fargate only the platform counts: everything else is there by definition.
-fn required_attributes(launch: &Launch) -> Vec<(String, Option<String>)> {
+pub(super) fn required_attributes(launch: &Launch) -> Vec<(String, Option<String>)> {
     let all = &launch.definition.projection.requires_attributes;
     let platform = |(name, _): &&(String, Option<String>)| {
         launch.launch_type != LaunchType::Fargate
@@ -203,15 +266,15 @@ fn required_attributes(launch: &Launch) -> Vec<(String, Option<String>)> {
 }
 
 /// A Fargate task lies in the zone of its subnet wherever its machine stands.
-fn zones(launch: &Launch) -> Option<BTreeSet<String>> {
+pub(super) fn zones(launch: &Launch) -> Option<BTreeSet<String>> {
     let network = launch.network.as_ref().filter(|_| launch.launch_type != LaunchType::Fargate)?;
     Some(network.zones())
 }
 
 /// The capacity provider of each task in turn.
-fn providers(launch: &Launch, count: usize) -> Vec<Option<String>> {
-    if launch.strategy.is_empty() {
-        return vec![None; count];
+pub(super) fn providers(launch: &Launch, count: usize) -> Vec<Option<String>> {
+    if launch.capacity_provider.is_some() || launch.strategy.is_empty() {
+        return vec![launch.capacity_provider.clone(); count];
     }
     let shares = capacity_provider::split(&launch.strategy, count, &[]);
     launch
@@ -222,7 +285,7 @@ fn providers(launch: &Launch, count: usize) -> Vec<Option<String>> {
         .collect()
 }
 
-fn write(placed: &mut Placed, task: Task) {
+pub(super) fn write(placed: &mut Placed, task: Task) {
     placed.transaction.insert(task.clone());
     if let (TaskStatus::Pending, Some(container_instance)) = (task.last_status, &task.container_instance) {
         placed.transaction.put(OutboxMessage {
@@ -238,24 +301,29 @@ fn write(placed: &mut Placed, task: Task) {
     placed.tasks.push(task);
 }
 
-fn task(
+/// A new task on `instance`; without one, a task that waits for an instance.
+pub(super) fn task(
     call: &Call,
     ids: &dyn Ids,
     launch: &Launch,
-    instance: &ContainerInstance,
+    instance: Option<&ContainerInstance>,
     gpu_ids: &BTreeSet<String>,
     capacity_provider: Option<String>,
 ) -> Result<Task, Fault> {
     let is_fargate = launch.launch_type == LaunchType::Fargate;
-    let subnet = subnet(launch, instance, ids)?;
+    let subnet = match instance {
+        Some(instance) => subnet(launch, instance, ids)?,
+        None => None,
+    };
     let definition = &launch.definition;
     let mut resources = launch.resources.clone();
     resources.gpu_ids.clone_from(gpu_ids);
     let zone = match &subnet {
         Some((zone, _)) if is_fargate => Some(zone.clone()),
-        _ => instance.attribute("ecs.availability-zone").flatten().map(str::to_owned),
+        _ => instance.and_then(|there| there.attribute("ecs.availability-zone").flatten()).map(str::to_owned),
     };
-    let architecture = instance.attribute(CPU_ARCHITECTURE_ATTRIBUTE).flatten();
+    let architecture = instance.and_then(|instance| instance.attribute(CPU_ARCHITECTURE_ATTRIBUTE).flatten());
+    let waits = instance.is_none() || subnet.is_some();
     Ok(Task {
         scope: call.scope.clone(),
         id: ids.hex(32),
@@ -265,8 +333,8 @@ fn task(
         revision: definition.value.revision,
         launch_type: launch.launch_type,
         capacity_provider,
-        container_instance: Some(instance.arn()),
-        last_status: if subnet.is_some() { TaskStatus::Provisioning } else { TaskStatus::Pending },
+        container_instance: instance.map(ContainerInstance::arn),
+        last_status: if waits { TaskStatus::Provisioning } else { TaskStatus::Pending },
         desired_status: DesiredStatus::Running,
         version: 1,
         generation: 1,
@@ -295,6 +363,13 @@ fn task(
         stop_code: None,
         stopped_reason: None,
         reference_id: launch.reference_id.clone(),
+        stop_by: None,
+        protected_until: None,
+        accounted: false,
+        max_runtime_seconds: launch.max_runtime_seconds,
+        targets: launch.targets.clone(),
+        registries: launch.registries.clone(),
+        connects_to: launch.connects_to.clone(),
         tags: launch.tags.clone(),
     })
 }

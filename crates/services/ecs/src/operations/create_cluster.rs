@@ -1,6 +1,6 @@
 //! Makes a cluster, or gives the one that is there. AWS: CreateCluster.
 //!
-//! Differs from AWS: `serviceConnectDefaults` and what needs AWS KMS or ECS Exec is refused by name.
+//! Differs from AWS: what needs AWS KMS or ECS Exec is refused by name.
 
 use api::ecs::operations::CreateCluster;
 use api::ecs::{CreateClusterRequest, CreateClusterResponse};
@@ -10,6 +10,7 @@ use store::rows::cluster_key;
 use wire::{Call, Fault, Operation, Permission};
 
 use crate::resources::{account_setting, capacity_provider, cluster, identifier, tag};
+use crate::service_validation::service_connect;
 use crate::{Ecs, faults, launch};
 
 impl Operation<CreateCluster> for Ecs {
@@ -27,20 +28,20 @@ impl Operation<CreateCluster> for Ecs {
                 "Invalid parameter at 'clusterName': the name may have up to 255 letters, numbers, hyphens and underscores.",
             ));
         }
-        let tags = tag::parse(input.tags)?;
+        let tags = tag::parse_with_wishes(input.tags, launch::On::Cluster)?;
         let settings = input.settings.map(cluster::parse_settings).transpose()?;
         let configuration = input.configuration.as_ref().map(cluster::parse_configuration).transpose()?;
-        let providers = input.capacity_providers.map(capacity_provider::parse_names).transpose()?;
+        let providers =
+            input.capacity_providers.map(|names| capacity_provider::parse_names(call, names)).transpose()?;
         let strategy = input
             .default_capacity_provider_strategy
             .map(|items| capacity_provider::parse_strategy(items, providers.as_deref().unwrap_or_default()))
             .transpose()?;
-        if input.service_connect_defaults.is_some() {
-            return Err(launch::unsupported("serviceConnectDefaults"));
-        }
+        let connect = input.service_connect_defaults.and_then(|defaults| defaults.namespace);
 
         let update = self.store.update(|snapshot| {
             let key = cluster_key(&call.scope, &name);
+            capacity_provider::check_there(snapshot, &call.scope, providers.as_deref().unwrap_or_default())?;
             let there = snapshot.get::<Cluster>(&key);
             let mut transaction = Transaction::new();
             if let Some(there) = there.as_ref().filter(|there| there.status == ClusterStatus::Active) {
@@ -49,7 +50,10 @@ impl Operation<CreateCluster> for Ecs {
                     && providers.as_ref().is_none_or(|providers| *providers == there.capacity_providers)
                     && strategy
                         .as_ref()
-                        .is_none_or(|strategy| *strategy == there.default_capacity_provider_strategy);
+                        .is_none_or(|strategy| *strategy == there.default_capacity_provider_strategy)
+                    && connect.as_deref().map_or(Ok(true), |given| {
+                        service_connect::is_default(snapshot, call, there, given)
+                    })?;
                 if !same {
                     return Err(faults::invalid(
                         "Arguments on this idempotent request are inconsistent with arguments used in previous \
@@ -58,6 +62,12 @@ impl Operation<CreateCluster> for Ecs {
                 }
                 return Ok((transaction, there.value.as_ref().clone()));
             }
+            let connect = match &connect {
+                Some(given) => {
+                    service_connect::default_namespace(snapshot, call, &*self.ids, given, &mut transaction)?
+                }
+                None => None,
+            };
             let insights = || {
                 let principal = call.principal.arn.to_string();
                 let value = account_setting::effective(snapshot, &call.scope, &principal, "containerInsights");
@@ -69,7 +79,7 @@ impl Operation<CreateCluster> for Ecs {
                 status: ClusterStatus::Active,
                 settings: settings.clone().filter(|settings| !settings.is_empty()).unwrap_or_else(insights),
                 configuration_document: configuration.clone(),
-                service_connect_defaults_document: None,
+                service_connect_defaults_document: connect,
                 capacity_providers: providers.clone().unwrap_or_default(),
                 default_capacity_provider_strategy: strategy.clone().unwrap_or_default(),
                 tags: tags.clone(),
@@ -79,6 +89,9 @@ impl Operation<CreateCluster> for Ecs {
                 Some(there) => transaction.replace(there, new.clone()),
                 None => transaction.insert(new.clone()),
             };
+            let place = (&call.scope, name.as_str(), call.now);
+            let providers = (&[][..], new.capacity_providers.as_slice());
+            capacity_provider::associate(snapshot, &mut transaction, self.ids.as_ref(), place, providers);
             Ok((transaction, new))
         });
         let cluster = update.await.map_err(faults::of_update)?;
@@ -92,7 +105,7 @@ impl Operation<CreateCluster> for Ecs {
 mod tests {
     use serde_json::json;
 
-    use crate::testing::World;
+    use crate::testing::{World, text};
 
     #[tokio::test]
     async fn a_cluster_is_made_once() {
@@ -134,10 +147,25 @@ mod tests {
             json!({"capacityProviders": ["mine"]}),
             json!({"settings": [{"name": "containerInsights", "value": "maybe"}]}),
             json!({"defaultCapacityProviderStrategy": [{"capacityProvider": "FARGATE", "weight": 1}]}),
-            json!({"serviceConnectDefaults": {"namespace": "n"}}),
             json!({"configuration": {"managedStorageConfiguration": {"kmsKeyId": "k"}}}),
         ] {
             world.refused("CreateCluster", bad).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_default_namespace_is_made_where_there_is_none() {
+        let world = World::new();
+        let with = |name: &str, namespace: &str| json!({"clusterName": name, "serviceConnectDefaults": {"namespace": namespace}});
+        let made = world.ok("CreateCluster", with("web", "n")).await;
+        let arn = text(&made, "/cluster/serviceConnectDefaults/namespace");
+        assert!(arn.contains(":namespace/ns-"), "{arn}");
+        let again = world.ok("CreateCluster", with("web", &arn)).await;
+        assert_eq!(text(&again, "/cluster/serviceConnectDefaults/namespace"), arn);
+        let other = world.ok("CreateCluster", with("other", "N")).await;
+        assert_eq!(text(&other, "/cluster/serviceConnectDefaults/namespace"), arn, "names have no case");
+        assert!(world.refused("CreateCluster", with("web", "m")).await.contains("are inconsistent"));
+        let ghost = "arn:aws:servicediscovery:us-east-1:000000000000:namespace/ns-none";
+        assert!(world.refused("CreateCluster", with("third", ghost)).await.starts_with("NamespaceNotFound"));
     }
 }

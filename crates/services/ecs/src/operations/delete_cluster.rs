@@ -4,12 +4,17 @@
 
 use api::ecs::operations::DeleteCluster;
 use api::ecs::{DeleteClusterRequest, DeleteClusterResponse, faults as modelled};
-use domain::{Allocation, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceStatus};
+use domain::{
+    Allocation, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceStatus, Daemon,
+    GatewayClusterAssociation,
+};
 use store::rows::{CONTAINER_INSTANCES_FARGATE, container_instance_key};
+use store::rows_gateway::GATEWAY_ASSOCIATIONS_BY_CLUSTER;
 use store::{Key, Snapshot, Transaction};
 use wire::{Call, Fault, Operation, Permission};
 
-use crate::resources::cluster;
+use crate::faults::client;
+use crate::resources::{capacity_provider, cluster, service};
 use crate::{Ecs, faults};
 
 impl Operation<DeleteCluster> for Ecs {
@@ -29,6 +34,9 @@ impl Operation<DeleteCluster> for Ecs {
             let mut transaction = Transaction::new();
             let next = Cluster { status: ClusterStatus::Inactive, ..Cluster::clone(&there) };
             transaction.replace(&there, next.clone());
+            let place = (&call.scope, name.as_str(), call.now);
+            let providers = (there.capacity_providers.as_slice(), &[][..]);
+            capacity_provider::associate(snapshot, &mut transaction, self.ids.as_ref(), place, providers);
             no_placements_since(snapshot, &mut transaction);
             Ok((transaction, next))
         });
@@ -42,12 +50,32 @@ impl Operation<DeleteCluster> for Ecs {
 fn must_be_empty(snapshot: &Snapshot, cluster: &Cluster) -> Result<(), Fault> {
     let of_cluster = Key::prefix(&cluster.scope, &[&cluster.name]);
     let registered = |instance: &ContainerInstance| {
-        matches!(instance.status, ContainerInstanceStatus::Active | ContainerInstanceStatus::Draining)
+        matches!(
+            instance.status,
+            ContainerInstanceStatus::Active
+                | ContainerInstanceStatus::Draining
+                | ContainerInstanceStatus::Registering
+        )
     };
     if snapshot.scan::<ContainerInstance>(of_cluster, None).any(|instance| registered(&instance)) {
         return Err(modelled::cluster_contains_container_instances_exception(
             "The Cluster cannot be deleted while Container Instances are active or draining.",
         ));
+    }
+    if service::of_cluster(snapshot, &cluster.scope, &cluster.name).next().is_some() {
+        return Err(modelled::cluster_contains_services_exception(
+            "The Cluster cannot be deleted while Services are active.",
+        ));
+    }
+    // The model has no fault of its own for these two.
+    if snapshot.scan::<Daemon>(Key::prefix(&cluster.scope, &[&cluster.name]), None).next().is_some() {
+        return Err(client("The Cluster cannot be deleted while Daemons are active."));
+    }
+    let parts = [cluster.scope.account.as_str(), cluster.scope.region.as_str(), cluster.name.as_str()];
+    let mut gateways =
+        snapshot.index::<GatewayClusterAssociation>(GATEWAY_ASSOCIATIONS_BY_CLUSTER, &parts, None);
+    if gateways.next().is_some() {
+        return Err(client("The Cluster cannot be deleted while Gateways are associated."));
     }
     if cluster::unfinished_tasks(snapshot, cluster).next().is_some() {
         return Err(modelled::cluster_contains_tasks_exception(
@@ -92,6 +120,29 @@ mod tests {
             "ClusterNotFoundException: Cluster not found."
         );
         assert_eq!(text(&world.ok("CreateCluster", json!({})).await, "/cluster/status"), "ACTIVE");
+    }
+
+    #[tokio::test]
+    async fn a_service_keeps_its_cluster() {
+        let world = World::with_cluster().await;
+        let body = json!({"serviceName": "s", "deploymentController": {"type": "EXTERNAL"}});
+        world.ok("CreateService", body).await;
+        let described = world.ok("DescribeClusters", json!({"include": ["STATISTICS"]})).await;
+        assert_eq!(described["clusters"][0]["activeServicesCount"], json!(1));
+        let refusal =
+            "ClusterContainsServicesException: The Cluster cannot be deleted while Services are active.";
+        assert_eq!(world.refused("DeleteCluster", json!({"cluster": "default"})).await, refusal);
+        world.ok("DeleteService", json!({"service": "s"})).await;
+        assert_eq!(world.refused("DeleteCluster", json!({"cluster": "default"})).await, refusal);
+        let described = world.ok("DescribeClusters", json!({"include": ["STATISTICS"]})).await;
+        let statistics = described["clusters"][0]["statistics"].as_array().unwrap();
+        assert!(
+            statistics.contains(&json!({"name": "drainingEC2ServiceCount", "value": "1"})),
+            "{statistics:?}"
+        );
+        assert_eq!(described["clusters"][0]["activeServicesCount"], json!(0));
+        world.finish_services().await;
+        world.ok("DeleteCluster", json!({"cluster": "default"})).await;
     }
 
     #[tokio::test]

@@ -1,13 +1,14 @@
 //! Deregisters a container instance. AWS: DeregisterContainerInstance.
 //!
-//! Differs from AWS: with `force`, tasks on it are shown STOPPED at once; their containers go when the agent is told that
-//! the tasks are none of its own, or with the machine.
+//! Differs from AWS: with `force`, tasks on it are shown STOPPED at once and an agent that is connected is told to stop them. On
+//! AWS they run on, orphaned, until the machine ends, which nobody would do here. An agent that is away when this happens
+//! stops them when it is back: the manifest of its next session does not have them.
 
 use api::ecs::operations::DeregisterContainerInstance;
 use api::ecs::{DeregisterContainerInstanceRequest, DeregisterContainerInstanceResponse};
 use base::Arn;
-use domain::{ContainerInstance, ContainerInstanceStatus, OutboxMessage, StopCode};
-use scheduler::task_lifecycle::lost;
+use domain::{ContainerInstance, ContainerInstanceStatus, OutboxMessage, OutboxOrder, StopCode, Task};
+use scheduler::task_lifecycle::{lost, was_handed_out};
 use store::{Key, Prefix, Row, Snapshot, Transaction};
 use wire::{Call, Fault, Operation, Permission};
 
@@ -44,10 +45,15 @@ impl Operation<DeregisterContainerInstance> for Ecs {
                 return Err(faults::invalid("Found running tasks on the instance."));
             }
             let mut transaction = Transaction::new();
+            withdraw_orders(snapshot, &mut transaction, &there.arn());
             for task in &tasks {
                 let reason = format!("Container instance {} was deregistered.", there.ec2_instance_id);
-                let outcome = lost(task, StopCode::InfrastructureHealth, &reason, call.now);
+                let mut outcome = lost(task, StopCode::InfrastructureHealth, &reason, call.now);
                 if outcome.changed {
+                    if there.agent_connected && was_handed_out(task) {
+                        outcome.task.generation = outcome.task.generation.saturating_add(1);
+                        transaction.put(stop_order(&there, &outcome.task, call));
+                    }
                     transaction.replace(task, outcome.task);
                 }
             }
@@ -57,7 +63,6 @@ impl Operation<DeregisterContainerInstance> for Ecs {
             next.version = next.version.saturating_add(1);
             transaction.replace(&there, next.clone());
             container_instance::touch_allocation(snapshot, &mut transaction, &next);
-            withdraw_orders(snapshot, &mut transaction, &next.arn());
             forget(snapshot, &mut transaction, &next);
             Ok((transaction, next))
         });
@@ -65,6 +70,18 @@ impl Operation<DeregisterContainerInstance> for Ecs {
 
         let described = container_instance::describe(&self.store.snapshot(), &instance, true, false);
         Ok(DeregisterContainerInstanceResponse { container_instance: Some(described) })
+    }
+}
+
+fn stop_order(instance: &ContainerInstance, task: &Task, call: &Call) -> OutboxMessage {
+    OutboxMessage {
+        container_instance: instance.arn(),
+        scope: task.scope.clone(),
+        cluster: task.cluster.clone(),
+        task_id: task.id.clone(),
+        order: OutboxOrder::Stop,
+        generation: task.generation,
+        written_at: call.now,
     }
 }
 
@@ -80,6 +97,7 @@ fn forget(snapshot: &Snapshot, transaction: &mut Transaction, instance: &Contain
         .filter(|there| !container_instance::is_registered(there) && there.id != instance.id)
         .collect();
     for there in inactive.iter().take(inactive.len().saturating_sub(INACTIVE_INSTANCES - 1)) {
+        withdraw_orders(snapshot, transaction, &there.arn());
         transaction.delete::<ContainerInstance>(&there.key());
         transaction.delete::<domain::Allocation>(&there.key());
     }
@@ -87,7 +105,9 @@ fn forget(snapshot: &Snapshot, transaction: &mut Transaction, instance: &Contain
 
 #[cfg(test)]
 mod tests {
+    use domain::{OutboxMessage, OutboxOrder};
     use serde_json::json;
+    use store::Prefix;
 
     use crate::testing::{World, text};
 
@@ -106,6 +126,10 @@ mod tests {
         let task = world.ok("DescribeTasks", json!({"tasks": [run["tasks"][0]["taskArn"]]})).await;
         assert_eq!(text(&task, "/tasks/0/lastStatus"), "STOPPED");
         assert_eq!(text(&task, "/tasks/0/stopCode"), "InfrastructureHealth");
+        // Its containers run yet: the agent is told to stop them.
+        let orders: Vec<_> =
+            world.store.snapshot().scan::<OutboxMessage>(Prefix::everything(), None).collect();
+        assert_eq!(orders.iter().map(|order| order.order).collect::<Vec<_>>(), [OutboxOrder::Stop]);
         world.refused("DeregisterContainerInstance", body).await;
         assert_eq!(
             world.refused("RunTask", json!({"taskDefinition": "web"})).await,

@@ -7,13 +7,14 @@ use api::ecs::{ListTasksRequest, ListTasksResponse};
 use base::Arn;
 use domain::{DesiredStatus, LaunchType, Task};
 use store::rows::{
-    TASKS_BY_CONTAINER_INSTANCE, TASKS_BY_FAMILY, TASKS_BY_GROUP, TASKS_BY_STARTED_BY, TASKS_OF_CLUSTER,
+    TASKS_BY_CONTAINER_INSTANCE, TASKS_BY_FAMILY, TASKS_BY_GROUP, TASKS_BY_STARTED_BY, TASKS_LIVE_BY_GROUP,
+    TASKS_OF_CLUSTER,
 };
 use store::{Key, Snapshot, Versioned};
 use wire::{Call, Fault, Operation, Permission};
 
 use crate::resources::page::PageRequest;
-use crate::resources::{cluster, container_instance};
+use crate::resources::{cluster, container_instance, service};
 use crate::{Ecs, faults};
 
 struct Filters {
@@ -40,6 +41,9 @@ impl Operation<ListTasks> for Ecs {
 
         let snapshot = self.store.snapshot();
         cluster::get(&snapshot, &call.scope, &name)?;
+        if let Some(of_service) = filters.group.as_deref().and_then(|group| group.strip_prefix("service:")) {
+            service::get(&snapshot, &call.scope, &name, of_service)?;
+        }
         let mut tasks: Vec<Versioned<Task>> = if filters.nothing {
             Vec::new()
         } else {
@@ -114,14 +118,14 @@ fn filters(call: &Call, cluster: &str, input: &ListTasksRequest) -> Result<Filte
         Some("PENDING") => (None, true),
         Some(word) => return Err(faults::invalid(format!("Invalid desired status: {word}"))),
     };
-    if let Some(service) = &input.service_name {
-        return Err(api::ecs::faults::service_not_found_exception(format!("Service not found: {service}")));
-    }
     Ok(Filters {
         container_instance,
         family: input.family.clone(),
         started_by: input.started_by.clone(),
-        group: input.service_name.as_ref().map(|service| format!("service:{service}")),
+        group: match &input.service_name {
+            None => None,
+            Some(text) => Some(format!("service:{}", service::name(call, cluster, text)?)),
+        },
         launch_type,
         desired_status,
         nothing: pending || input.daemon_name.is_some(),
@@ -139,7 +143,9 @@ fn candidates(snapshot: &Snapshot, call: &Call, cluster: &str, filters: &Filters
     } else if let Some(started_by) = &filters.started_by {
         of(TASKS_BY_STARTED_BY, started_by)
     } else if let Some(group) = &filters.group {
-        of(TASKS_BY_GROUP, group)
+        // The tasks that are to run are found without a look at those that ran once.
+        let running = filters.desired_status == Some(DesiredStatus::Running);
+        of(if running { TASKS_LIVE_BY_GROUP } else { TASKS_BY_GROUP }, group)
     } else if let Some(family) = &filters.family {
         of(TASKS_BY_FAMILY, family)
     } else if filters.desired_status == Some(DesiredStatus::Running) {
@@ -155,6 +161,7 @@ impl Filters {
         task.cluster == cluster
             && self.desired_status.is_none_or(|status| task.desired_status == status)
             && self.launch_type.is_none_or(|launch_type| task.launch_type == launch_type)
+            && self.group.as_ref().is_none_or(|group| task.group == *group)
             && self.family.as_ref().is_none_or(|family| task.family == *family)
             // A Fargate task is on a machine, but of no container instance.
             && !(of_instance && task.launch_type == LaunchType::Fargate)
@@ -208,11 +215,23 @@ mod tests {
             world.refused("ListTasks", json!({"cluster": "ghost"})).await,
             "ClusterNotFoundException: Cluster not found."
         );
-        assert!(
-            world
-                .refused("ListTasks", json!({"serviceName": "s"}))
-                .await
-                .starts_with("ServiceNotFoundException")
+        assert_eq!(
+            world.refused("ListTasks", json!({"serviceName": "s"})).await,
+            "ServiceNotFoundException: Service not found."
         );
+        let made = world
+            .ok("CreateService", json!({"serviceName": "s", "deploymentController": {"type": "EXTERNAL"}}));
+        let service = text(&made.await, "/service/serviceArn");
+        let id = web.rsplit('/').next().unwrap();
+        let key = store::rows::task_key(&crate::testing::scope(), "default", id);
+        let row = world.store.snapshot().get::<domain::Task>(&key).unwrap();
+        let mut transaction = store::Transaction::new();
+        transaction.put(domain::Task { group: "service:s".to_owned(), ..domain::Task::clone(&row) });
+        world.store.transact(transaction).await.unwrap();
+        for name in ["s", service.as_str()] {
+            assert_eq!(list(json!({"serviceName": name})).await, json!([web]));
+            assert_eq!(list(json!({"serviceName": name, "desiredStatus": "STOPPED"})).await, json!([]));
+            assert_eq!(list(json!({"serviceName": name, "family": "api"})).await, json!([]));
+        }
     }
 }

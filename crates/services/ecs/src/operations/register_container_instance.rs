@@ -14,7 +14,7 @@ use wire::{Call, Fault, Operation, Permission};
 use crate::resources::container_instance::{
     self, AVAILABILITY_ZONE_ATTRIBUTE, FARGATE_CAPACITY_ATTRIBUTE, OVER_COMMIT_ATTRIBUTE,
 };
-use crate::resources::{attribute, cluster, node, tag};
+use crate::resources::{attribute, capacity_provider, cluster, daemon, node, tag};
 use crate::{Ecs, faults};
 
 /// Bytes of an identity document. Ours: EC2's have about 500.
@@ -71,8 +71,14 @@ impl Operation<RegisterContainerInstance> for Ecs {
                     over_commit_percent,
                 },
             );
+            instance.capacity_provider = container_instance::group(&instance)
+                .and_then(|group| capacity_provider::of_instance(snapshot, &call.scope, &name, group));
             if let Some(version_info) = &version_info {
                 instance.version_info = version_info.clone();
+            }
+            if there.is_none() && daemon::holds_back(snapshot, &instance) {
+                // No task before the critical daemons run: their loop makes the instance ACTIVE.
+                instance.status = domain::ContainerInstanceStatus::Registering;
             }
             if there.is_none() || !tags.is_empty() {
                 instance.tags.clone_from(&tags);
@@ -136,7 +142,6 @@ fn registered_instance(
             fargate_capacity: false,
             over_commit_percent: 100,
             session_epoch: 0,
-            sequence_number: 0,
             node_access_key_id: None,
         },
     };

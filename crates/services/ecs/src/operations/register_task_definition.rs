@@ -31,7 +31,7 @@ impl Operation<RegisterTaskDefinition> for Ecs {
         call: &Call,
         input: RegisterTaskDefinitionRequest,
     ) -> Result<RegisterTaskDefinitionResponse, Fault> {
-        let tags = tag::parse(input.tags.clone())?;
+        let tags = tag::parse_with_wishes(input.tags.clone(), crate::launch::On::TaskDefinition)?;
         let validated = task_definition_validation::validate(&input)?;
         let document = wire::json::to_string(&validated.document);
         let family = validated.document.family.clone().unwrap_or_default();

@@ -54,7 +54,11 @@ impl Operation<RunTask> for Ecs {
                 return Ok((Transaction::new(), (tasks, Vec::new())));
             }
             let launch = launch::check(snapshot, call, &input)?;
-            let mut placed = launch::place(snapshot, call, self.ids.as_ref(), &launch, count)?;
+            if launch::Wishes::of(&launch.tags, &[])?.explain {
+                let explained = launch::explanation(snapshot, call, self.ids.as_ref(), &launch, count);
+                return Ok((Transaction::new(), (Vec::new(), explained)));
+            }
+            let mut placed = launch::queue::start(snapshot, call, self.ids.as_ref(), &launch, count)?;
             if let Some(token) = token.as_deref().filter(|_| !placed.tasks.is_empty()) {
                 remember(snapshot, &mut placed.transaction, call, token, &digest, &placed.tasks);
             }
@@ -205,6 +209,72 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_placement_is_explained_instance_by_instance() {
+        let (world, full) = World::with_instance(1024, 100, &[("rack", Some("a"))]).await;
+        let small = world.add_instance(1024, 500, &[("rack", Some("b"))]).await;
+        let large = world.add_instance(1024, 900, &[("rack", Some("b"))]).await;
+        world.register("web").await;
+        let explain = |value: &str| {
+            json!({
+                "taskDefinition": "web", "count": 3, "tags": [{"key": "roadstead:explain", "value": value}],
+                "placementStrategy": [{"type": "spread", "field": "attribute:rack"}, {"type": "binpack", "field": "memory"}],
+            })
+        };
+        let explained = world.ok("RunTask", explain("enabled")).await;
+        assert_eq!(explained["tasks"], json!([]));
+        let spread = "spread(attribute:rack): 0 tasks of the group where it has this value";
+        assert_eq!(
+            explained["failures"],
+            json!([
+                {"arn": small, "reason": "FIT",
+                    "detail": format!("3 of 3 tasks would go here; {spread}, binpack(memory): 500 MiB left")},
+                {"arn": large, "reason": "FIT",
+                    "detail": format!("0 of 3 tasks would go here; {spread}, binpack(memory): 900 MiB left")},
+                {"arn": full, "reason": "RESOURCE:MEMORY", "detail": "128 MiB are wanted, 100 are left"},
+            ])
+        );
+        assert_eq!(world.ok("ListTasks", json!({})).await["taskArns"], json!([]));
+        let run = world.ok("RunTask", explain("disabled")).await;
+        assert_eq!(run["tasks"].as_array().unwrap().len(), 3);
+        let refused = world.refused("RunTask", explain("maybe")).await;
+        assert_eq!(
+            refused,
+            "InvalidParameterException: Invalid value for the tag roadstead:explain: maybe. It must be enabled or disabled."
+        );
+    }
+
+    #[tokio::test]
+    async fn a_limit_goes_with_the_task() {
+        let (world, _) = World::with_instance(4096, 4096, &[]).await;
+        let definition = json!({
+            "family": "web", "networkMode": "host",
+            "tags": [{"key": "roadstead:max-runtime-seconds", "value": "60"}],
+            "containerDefinitions": [{"name": "app", "image": "busybox", "memory": 128}],
+        });
+        world.ok("RegisterTaskDefinition", definition).await;
+        for (tags, limit) in
+            [(json!([]), 60), (json!([{"key": "roadstead:max-runtime-seconds", "value": "5"}]), 5)]
+        {
+            let run = world.ok("RunTask", json!({"taskDefinition": "web", "tags": tags})).await;
+            let id = text(&run, "/tasks/0/taskArn").rsplit('/').next().unwrap().to_owned();
+            let key = store::rows::task_key(&crate::testing::scope(), "default", &id);
+            let row = world.store.snapshot().get::<domain::Task>(&key).unwrap();
+            assert_eq!((row.max_runtime_seconds, row.deadline()), (Some(limit), None));
+        }
+        let refused = world
+            .refused(
+                "RunTask",
+                json!({"taskDefinition": "web",
+            "tags": [{"key": "roadstead:max-runtime", "value": "5"}]}),
+            )
+            .await;
+        assert!(
+            refused.starts_with("InvalidParameterException: The tag key roadstead:max-runtime is reserved"),
+            "{refused}"
+        );
+    }
+
+    #[tokio::test]
     async fn many_at_once_never_take_more_than_there_is() {
         let (world, _) = World::with_instance(100_000, 10 * 128, &[]).await;
         world.register("web").await;
@@ -317,6 +387,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn fargate_tasks_of_a_group_are_spread_over_the_zones() {
+        let world = World::with_fargate().await;
+        let mut zones = std::collections::BTreeMap::new();
+        for count in [1, 1, 1] {
+            let run = world.run_on_fargate(json!({"count": count})).await;
+            *zones.entry(text(&run, "/tasks/0/availabilityZone")).or_insert(0) += 1;
+        }
+        assert_eq!(zones.into_values().collect::<Vec<_>>(), [1, 1, 1]);
+    }
+
+    #[tokio::test]
     async fn what_aws_refuses() {
         let world = World::with_fargate().await;
         world.register("web").await;
@@ -364,6 +445,7 @@ mod tests {
         }
         let with = |key: &str, value: serde_json::Value| json!({"taskDefinition": "web", key: value});
         for body in [
+            with("group", json!("daemon:watch")),
             with("count", json!(0)),
             with("count", json!(11)),
             with("startedBy", json!("x".repeat(129))),
@@ -389,13 +471,54 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bridge_waits_for_a_later_release() {
-        let (world, _) = World::with_instance(1024, 1024, &[]).await;
-        let definition =
-            json!({"family": "old", "containerDefinitions": [{"name": "a", "image": "i", "memory": 64}]});
-        world.ok("RegisterTaskDefinition", definition).await;
-        assert!(
-            world.refused("RunTask", json!({"taskDefinition": "old"})).await.contains("network mode bridge")
-        );
+    async fn bridge_is_the_network_mode_where_none_is_given() {
+        let (world, _) =
+            World::with_instance(4096, 4096, &[("ecs.capability.network.container-port-range", None)]).await;
+        let register = async |family: &str, mappings: serde_json::Value| {
+            let container = json!({"name": "a", "image": "i", "memory": 64, "portMappings": mappings});
+            let definition = json!({"family": family, "containerDefinitions": [container]});
+            world.ok("RegisterTaskDefinition", definition).await
+        };
+        let registered = register("fixed", json!([{"containerPort": 80, "hostPort": 8080}])).await;
+        assert_eq!(registered["taskDefinition"]["compatibilities"], json!(["EXTERNAL", "EC2"]));
+        register(
+            "any",
+            json!([{"containerPort": 80}, {"containerPortRange": "7000-7001", "protocol": "udp"}]),
+        )
+        .await;
+        register("taken", json!([{"containerPort": 80, "hostPort": 49153}])).await;
+        register("range", json!([{"containerPort": 80, "hostPort": 49161, "protocol": "udp"}])).await;
+        let run = async |family: &str| world.ok("RunTask", json!({"taskDefinition": family})).await;
+        // A port of the host is had once; those that the machine finds are not known before.
+        assert_eq!(run("fixed").await["failures"], json!([]));
+        assert_eq!(text(&run("fixed").await, "/failures/0/reason"), "RESOURCE:PORTS");
+        let any = run("any").await;
+        assert_eq!(any["failures"], json!([]));
+        assert_eq!(run("any").await["failures"], json!([]));
+        // Once they are, nobody else gets them who asks for them by number; they do not count as reserved.
+        let bindings = json!([
+            {"bindIP": "0.0.0.0", "containerPort": 80, "hostPort": 49153, "protocol": "tcp"},
+            {"bindIP": "0.0.0.0", "containerPortRange": "7000-7001", "hostPortRange": "49160-49161", "protocol": "udp"},
+        ]);
+        let container = json!({"containerName": "a", "status": "RUNNING", "networkBindings": bindings});
+        let task = text(&any, "/tasks/0/taskArn");
+        let body =
+            json!({"cluster": "default", "task": task, "status": "RUNNING", "containers": [container]});
+        world.ok("SubmitTaskStateChange", body).await;
+        let described = world.ok("DescribeTasks", json!({"tasks": [task]})).await;
+        assert_eq!(described["tasks"][0]["containers"][0]["networkBindings"], bindings);
+        for family in ["taken", "range"] {
+            assert_eq!(text(&run(family).await, "/failures/0/reason"), "RESOURCE:PORTS", "{family}");
+        }
+        let instances = world.ok("ListContainerInstances", json!({})).await;
+        let described = world
+            .ok(
+                "DescribeContainerInstances",
+                json!({"containerInstances": instances["containerInstanceArns"]}),
+            )
+            .await;
+        let remaining = described["containerInstances"][0]["remainingResources"].as_array().unwrap();
+        let ports = remaining.iter().find(|resource| resource["name"] == "PORTS").unwrap();
+        assert_eq!(ports["stringSetValue"], json!(["22", "8080", "51678"]));
     }
 }

@@ -9,7 +9,7 @@ use api::ecs::{RunTaskRequest, StartTaskRequest, StartTaskResponse};
 use base::Arn;
 use wire::{Call, Fault, Operation, Permission};
 
-use crate::resources::{cluster, container_instance, task, task_definition};
+use crate::resources::{cluster, container_instance, tag, task, task_definition};
 use crate::{Ecs, faults, launch};
 
 /// Container instances in one call. Source: StartTask, `containerInstances`.
@@ -49,6 +49,7 @@ impl Operation<StartTask> for Ecs {
         if ids.iter().collect::<BTreeSet<_>>().len() < ids.len() {
             return Err(faults::invalid("Container instances cannot be named more than once."));
         }
+        tag::parse_with_wishes(input.tags.clone(), launch::On::StartTask)?;
         let request = as_run_task(input);
 
         let _turn = launch::turn().await;

@@ -5,8 +5,8 @@
 use api::ecs::operations::StopTask;
 use api::ecs::{StopTaskRequest, StopTaskResponse};
 use base::Arn;
-use domain::{OutboxMessage, OutboxOrder, StopCode, Task};
-use scheduler::task_lifecycle::{request_stop, was_handed_out};
+use domain::{OutboxMessage, StopCode, Task};
+use scheduler::task_lifecycle::{may_be_told_to_stop, request_stop};
 use store::Transaction;
 use wire::{Call, Fault, Operation, Permission};
 
@@ -54,20 +54,14 @@ impl Operation<StopTask> for Ecs {
     }
 }
 
-/// The order goes out only if an agent may know the task; else the control loop gives up what was prepared for it.
+/// The order goes out only if an agent may know the task, else the control loop gives up what was prepared for it; and only
+/// once no load balancer sends it requests, which another loop sees to.
 fn order_stop(transaction: &mut Transaction, task: &Task, call: &Call) {
-    let Some(container_instance) = task.container_instance.as_ref().filter(|_| was_handed_out(task)) else {
-        return;
-    };
-    transaction.put(OutboxMessage {
-        container_instance: container_instance.clone(),
-        scope: task.scope.clone(),
-        cluster: task.cluster.clone(),
-        task_id: task.id.clone(),
-        order: OutboxOrder::Stop,
-        generation: task.generation,
-        written_at: call.now,
-    });
+    if may_be_told_to_stop(task)
+        && let Some(order) = OutboxMessage::stop(task, call.now)
+    {
+        transaction.put(order);
+    }
 }
 
 #[cfg(test)]

@@ -4,14 +4,12 @@
 
 use api::ecs::operations::SubmitContainerStateChange;
 use api::ecs::{SubmitContainerStateChangeRequest, SubmitContainerStateChangeResponse};
-use domain::Task;
-use scheduler::task_lifecycle::{ContainerReport, TaskReport, step};
-use store::Transaction;
+use scheduler::task_lifecycle::{ContainerReport, TaskReport};
 use wire::{Call, Fault, Operation, Permission};
 
-use super::submit_task_state_change::{key, network_bindings, status};
-use crate::resources::{cluster, node};
-use crate::{Ecs, faults};
+use super::submit_task_state_change::{key, network_bindings, status, take_in};
+use crate::Ecs;
+use crate::resources::cluster;
 
 impl Operation<SubmitContainerStateChange> for Ecs {
     fn permissions(&self, call: &Call, input: &SubmitContainerStateChangeRequest) -> Vec<Permission> {
@@ -37,20 +35,7 @@ impl Operation<SubmitContainerStateChange> for Ecs {
         };
         let report = TaskReport { containers: vec![container], ..TaskReport::default() };
 
-        let update = self.store.update(|snapshot| {
-            let mut transaction = Transaction::new();
-            if let Some(there) = snapshot.get::<Task>(&key) {
-                node::check_task(snapshot, call, &there)?;
-                let outcome = step(&there, &report, call.now);
-                if outcome.changed {
-                    transaction.replace(&there, outcome.task);
-                }
-            }
-            Ok::<_, Fault>((transaction, ()))
-        });
-        update.await.map_err(faults::of_update)?;
-
-        let acknowledgment = Some(format!("{}/{}", call.scope.region, call.request_id));
+        let acknowledgment = Some(take_in(self, call, &key, &report).await?);
         Ok(SubmitContainerStateChangeResponse { acknowledgment })
     }
 }

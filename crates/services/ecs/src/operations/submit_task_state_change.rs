@@ -34,22 +34,31 @@ impl Operation<SubmitTaskStateChange> for Ecs {
         let key = key(call, &name, input.task.as_deref().unwrap_or_default())?;
         let report = report(input)?;
 
-        let update = self.store.update(|snapshot| {
-            let mut transaction = Transaction::new();
-            if let Some(there) = snapshot.get::<Task>(&key) {
-                node::check_task(snapshot, call, &there)?;
-                let outcome = step(&there, &report, call.now);
-                if outcome.changed {
-                    transaction.replace(&there, outcome.task);
-                }
-            }
-            Ok::<_, Fault>((transaction, ()))
-        });
-        update.await.map_err(faults::of_update)?;
-
-        let acknowledgment = Some(format!("{}/{}", call.scope.region, call.request_id));
+        let acknowledgment = Some(take_in(self, call, &key, &report).await?);
         Ok(SubmitTaskStateChangeResponse { acknowledgment })
     }
+}
+
+/// Changes the task as reported, if the report is news. Gives the acknowledgment.
+pub(super) async fn take_in(
+    ecs: &Ecs,
+    call: &Call,
+    key: &store::Key,
+    report: &TaskReport,
+) -> Result<String, Fault> {
+    let update = ecs.store.update(|snapshot| {
+        let mut transaction = Transaction::new();
+        if let Some(there) = snapshot.get::<Task>(key) {
+            node::check_task(snapshot, call, &there)?;
+            let outcome = step(&there, report, call.now);
+            if outcome.changed {
+                transaction.replace(&there, outcome.task);
+            }
+        }
+        Ok::<_, Fault>((transaction, ()))
+    });
+    update.await.map_err(faults::of_update)?;
+    Ok(format!("{}/{}", call.scope.region, call.request_id))
 }
 
 /// The key of the task that an agent names. A machine that is Fargate capacity reports tasks of other clusters, accounts

@@ -1,4 +1,4 @@
-//! Puts tags on a cluster, task, container instance or task definition. AWS: TagResource. Differs from AWS: nothing known.
+//! Puts tags on a resource. AWS: TagResource. Differs from AWS: nothing known.
 
 use api::ecs::operations::TagResource;
 use api::ecs::{TagResourceRequest, TagResourceResponse};
@@ -14,7 +14,7 @@ impl Operation<TagResource> for Ecs {
 
     async fn handle(&self, call: &Call, input: TagResourceRequest) -> Result<TagResourceResponse, Fault> {
         let resource = tagged::parse(call, input.resource_arn.as_deref().unwrap_or_default())?;
-        let tags = tag::parse(input.tags)?;
+        let tags = tag::parse_with_wishes(input.tags, tagged::on(&resource))?;
 
         let update = self.store.update(|snapshot| {
             tagged::change(snapshot, call, &resource, |there| tag::merge(there, tags.clone()))
@@ -52,6 +52,18 @@ mod tests {
             let listed = world.ok("ListTagsForResource", json!({"resourceArn": arn})).await;
             assert_eq!(listed["tags"], over, "{arn}");
         }
+        let made = world
+            .ok("CreateService", json!({"serviceName": "s", "deploymentController": {"type": "EXTERNAL"}}));
+        let service = text(&made.await, "/service/serviceArn");
+        let body = json!({"cluster": "default", "service": "s", "taskDefinition": "web"});
+        let task_set = text(&world.ok("CreateTaskSet", body).await, "/taskSet/taskSetArn");
+        for arn in [service, task_set] {
+            let tags = json!([{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]);
+            world.ok("TagResource", json!({"resourceArn": arn, "tags": tags})).await;
+            world.ok("UntagResource", json!({"resourceArn": arn, "tagKeys": ["b"]})).await;
+            let listed = world.ok("ListTagsForResource", json!({"resourceArn": arn})).await;
+            assert_eq!(listed["tags"], json!([{"key": "a", "value": "1"}]), "{arn}");
+        }
         let on = |arn: String| json!({"resourceArn": arn, "tags": [{"key": "a", "value": "b"}]});
         assert_eq!(
             world.refused("TagResource", on(format!("{prefix}:cluster/ghost"))).await,
@@ -70,6 +82,14 @@ mod tests {
         assert_eq!(
             world.refused("TagResource", on("x".into())).await,
             "InvalidParameterException: Invalid arn syntax."
+        );
+        for ghost in ["service/default/ghost", "task-set/default/s/ecs-svc/1"] {
+            let refused = world.refused("TagResource", on(format!("{prefix}:{ghost}"))).await;
+            assert!(refused.starts_with("ResourceNotFoundException"), "{refused}");
+        }
+        assert_eq!(
+            world.refused("TagResource", on(format!("{prefix}:service/s"))).await,
+            "InvalidParameterException: Long arn format must be used for tagging operations"
         );
         world.refused("TagResource", on(format!("{prefix}:colour/red"))).await;
         world.refused("TagResource", on("arn:aws:s3:::bucket".into())).await;

@@ -1,6 +1,6 @@
 //! Changes settings and configuration of a cluster. AWS: UpdateCluster.
 //!
-//! Differs from AWS: `serviceConnectDefaults` and what needs AWS KMS or ECS Exec is refused by name.
+//! Differs from AWS: what needs AWS KMS or ECS Exec is refused by name.
 
 use api::ecs::operations::UpdateCluster;
 use api::ecs::{UpdateClusterRequest, UpdateClusterResponse};
@@ -9,7 +9,8 @@ use store::Transaction;
 use wire::{Call, Fault, Operation, Permission};
 
 use crate::resources::cluster;
-use crate::{Ecs, faults, launch};
+use crate::service_validation::service_connect;
+use crate::{Ecs, faults};
 
 impl Operation<UpdateCluster> for Ecs {
     fn permissions(&self, call: &Call, input: &UpdateClusterRequest) -> Vec<Permission> {
@@ -23,9 +24,7 @@ impl Operation<UpdateCluster> for Ecs {
         let name = cluster::name(call, input.cluster.as_deref())?;
         let settings = input.settings.map(cluster::parse_settings).transpose()?;
         let configuration = input.configuration.as_ref().map(cluster::parse_configuration).transpose()?;
-        if input.service_connect_defaults.is_some() {
-            return Err(launch::unsupported("serviceConnectDefaults"));
-        }
+        let connect = input.service_connect_defaults.and_then(|defaults| defaults.namespace);
 
         let update = self.store.update(|snapshot| {
             let there = cluster::get(snapshot, &call.scope, &name)?;
@@ -37,6 +36,10 @@ impl Operation<UpdateCluster> for Ecs {
                 next.configuration_document.clone_from(&configuration);
             }
             let mut transaction = Transaction::new();
+            if let Some(given) = &connect {
+                next.service_connect_defaults_document =
+                    service_connect::default_namespace(snapshot, call, &*self.ids, given, &mut transaction)?;
+            }
             transaction.replace(&there, next.clone());
             Ok((transaction, next))
         });

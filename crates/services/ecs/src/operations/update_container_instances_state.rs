@@ -3,7 +3,7 @@
 use api::ecs::operations::UpdateContainerInstancesState;
 use api::ecs::{Failure, UpdateContainerInstancesStateRequest, UpdateContainerInstancesStateResponse};
 use base::Arn;
-use domain::{ContainerInstance, ContainerInstanceStatus};
+use domain::ContainerInstanceStatus;
 use store::Transaction;
 use wire::{Call, Fault, Operation, Permission};
 
@@ -64,14 +64,12 @@ impl Operation<UpdateContainerInstancesState> for Ecs {
                     Some(there) if !container_instance::is_registered(&there) => "INACTIVE",
                     Some(there) => {
                         node::check_instance(call, &there)?;
-                        let mut next = ContainerInstance::clone(&there);
-                        if next.status != status {
-                            next.status = status;
-                            next.version = next.version.saturating_add(1);
-                            transaction.replace(&there, next.clone());
-                            container_instance::touch_allocation(snapshot, &mut transaction, &next);
-                        }
-                        changed.push(next);
+                        changed.push(container_instance::set_status(
+                            snapshot,
+                            &mut transaction,
+                            &there,
+                            status,
+                        ));
                         continue;
                     }
                 };

@@ -5,13 +5,13 @@ use api::ecs::{ClusterConfiguration, ClusterServiceConnectDefaults, KeyValuePair
 use base::Scope;
 use domain::{
     CapacityProviderStrategyItem, Cluster, ClusterSetting, ClusterStatus, ContainerInstance,
-    ContainerInstanceStatus, LaunchType, Task, TaskStatus,
+    ContainerInstanceStatus, LaunchType, ServiceStatus, Task, TaskStatus,
 };
 use store::rows::{TASKS_OF_CLUSTER, cluster_key};
 use store::{IndexScan, Key, Snapshot, Versioned};
 use wire::{Call, Fault};
 
-use super::{identifier, tag};
+use super::{capacity_provider, identifier, tag};
 use crate::faults::{cluster_not_found, invalid};
 
 /// The cluster that is meant where none is named.
@@ -97,6 +97,8 @@ impl Include {
 struct Counts {
     running: [i32; 4],
     pending: [i32; 4],
+    active_services: [i32; 4],
+    draining_services: [i32; 4],
 }
 
 fn slot(launch_type: LaunchType) -> usize {
@@ -125,6 +127,15 @@ pub fn describe(
             _ => {}
         }
     }
+    for service in super::service::of_cluster(snapshot, &cluster.scope, &cluster.name) {
+        // A service whose task sets are still to come has no launch type: AWS counts it with those of EC2.
+        let slot = slot(super::service::launch_type(snapshot, &service).unwrap_or(LaunchType::Ec2));
+        match service.status {
+            ServiceStatus::Active => counts.active_services[slot] += 1,
+            ServiceStatus::Draining => counts.draining_services[slot] += 1,
+            ServiceStatus::Inactive => {}
+        }
+    }
     let registered = snapshot
         .scan::<ContainerInstance>(of_cluster, None)
         .filter(|instance| {
@@ -132,6 +143,8 @@ pub fn describe(
         })
         .count();
     let strategy = &cluster.default_capacity_provider_strategy;
+    let (attachments, attachments_status) =
+        capacity_provider::attachments(snapshot, &cluster.scope, &cluster.name);
     Ok(wire_shapes::Cluster {
         cluster_arn: Some(cluster.arn().to_string()),
         cluster_name: Some(cluster.name.clone()),
@@ -139,14 +152,14 @@ pub fn describe(
         registered_container_instances_count: Some(i32::try_from(registered).unwrap_or(i32::MAX)),
         running_tasks_count: Some(counts.running.iter().sum()),
         pending_tasks_count: Some(counts.pending.iter().sum()),
-        active_services_count: Some(0),
+        active_services_count: Some(counts.active_services.iter().sum()),
         statistics: Some(if include.statistics { statistics(&counts) } else { Vec::new() }),
         tags: Some(if include.tags { tag::describe(&cluster.tags) } else { Vec::new() }),
         settings: Some(if include.settings { describe_settings(&cluster.settings) } else { Vec::new() }),
         capacity_providers: Some(cluster.capacity_providers.clone()),
         default_capacity_provider_strategy: Some(strategy.iter().map(describe_strategy_item).collect()),
-        attachments: include.attachments.then(Vec::new),
-        attachments_status: None,
+        attachments: include.attachments.then_some(attachments),
+        attachments_status: attachments_status.filter(|_| include.attachments),
         configuration: match (&cluster.configuration_document, include.configurations) {
             (Some(document), true) => {
                 Some(wire::json::from_str::<ClusterConfiguration>(document).map_err(Fault::server)?)
@@ -172,9 +185,9 @@ fn statistics(counts: &Counts) -> Vec<KeyValuePair> {
     for (kind, count) in kinds.iter().zip(counts.pending) {
         pairs.push(pair(format!("pending{kind}TasksCount"), count));
     }
-    for state in ["active", "draining"] {
-        for kind in kinds {
-            pairs.push(pair(format!("{state}{kind}ServiceCount"), 0));
+    for (state, counts) in [("active", counts.active_services), ("draining", counts.draining_services)] {
+        for (kind, count) in kinds.iter().zip(counts) {
+            pairs.push(pair(format!("{state}{kind}ServiceCount"), count));
         }
     }
     pairs

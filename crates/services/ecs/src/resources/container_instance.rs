@@ -15,6 +15,14 @@ pub const AVAILABILITY_ZONE_ATTRIBUTE: &str = "roadstead.availability-zone";
 /// The attribute by which a registration says how far the machine may be promised, in percent of what it has.
 pub const OVER_COMMIT_ATTRIBUTE: &str = "roadstead.over-commit-percent";
 
+/// The attribute by which a registration says to which Auto Scaling group, by name or ARN, the machine belongs.
+pub const AUTO_SCALING_GROUP_ATTRIBUTE: &str = "roadstead.auto-scaling-group";
+
+/// The name of the Auto Scaling group that the machine says it belongs to.
+pub fn group(instance: &ContainerInstance) -> Option<&str> {
+    instance.attribute(AUTO_SCALING_GROUP_ATTRIBUTE).flatten().map(domain::auto_scaling_group_name)
+}
+
 /// The id of a container instance of `cluster`, from an id or ARN.
 pub fn id(call: &Call, cluster: &str, text: &str) -> Result<String, Fault> {
     identifier::id_in_cluster(call, cluster, text, "container-instance")
@@ -44,6 +52,15 @@ pub fn held<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> Resources {
     held
 }
 
+/// What is not to be had for other tasks: that, and the ports that it found for them. AWS does not show these as reserved.
+pub fn taken<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> Resources {
+    let mut taken = Resources::default();
+    for task in tasks {
+        taken.add(&task.taken());
+    }
+    taken
+}
+
 /// Adds to a transaction that what may be placed on the instance changes: placements that read the instance before
 /// start over.
 pub fn touch_allocation(snapshot: &Snapshot, transaction: &mut Transaction, instance: &ContainerInstance) {
@@ -62,6 +79,25 @@ pub fn touch_allocation(snapshot: &Snapshot, transaction: &mut Transaction, inst
             });
         }
     }
+}
+
+/// Adds to a transaction that the instance gets another status, and gives it as it is then. Why it is in a status is said of
+/// no status that a caller can set: the reason goes.
+pub fn set_status(
+    snapshot: &Snapshot,
+    transaction: &mut Transaction,
+    there: &Versioned<ContainerInstance>,
+    status: ContainerInstanceStatus,
+) -> ContainerInstance {
+    let mut next = ContainerInstance::clone(there);
+    if next.status != status {
+        next.status = status;
+        next.status_reason = None;
+        next.version = next.version.saturating_add(1);
+        transaction.replace(there, next.clone());
+        touch_allocation(snapshot, transaction, &next);
+    }
+    next
 }
 
 /// The instance as the API shows it.
@@ -111,22 +147,31 @@ pub fn describe(
         registered_at: Some(instance.registered_at),
         attachments: Some(Vec::new()),
         tags: Some(if with_tags { tag::describe(&instance.tags) } else { Vec::new() }),
-        health_status: with_health.then(|| health(instance)),
+        health_status: with_health.then(|| health(snapshot, instance)),
         gpu_devices: None,
     }
 }
 
-fn health(instance: &ContainerInstance) -> wire_shapes::ContainerInstanceHealthStatus {
+fn health(snapshot: &Snapshot, instance: &ContainerInstance) -> wire_shapes::ContainerInstanceHealthStatus {
+    let daemons = super::daemon::health(snapshot, instance);
     let status = if instance.agent_connected { "OK" } else { "INSUFFICIENT_DATA" };
+    let detail = |kind: &str, status: &str, reason: Option<String>| wire_shapes::InstanceHealthCheckResult {
+        type_: Some(kind.to_owned()),
+        status: Some(status.to_owned()),
+        last_updated: Some(instance.registered_at),
+        last_status_change: Some(instance.registered_at),
+        status_reason: reason,
+    };
+    let mut details = vec![detail("CONTAINER_RUNTIME", status, None)];
+    let impaired = matches!(daemons, Some(Err(_)));
+    match daemons {
+        None => {}
+        Some(Ok(())) => details.push(detail("DAEMON", "OK", None)),
+        Some(Err(reason)) => details.push(detail("DAEMON", "IMPAIRED", Some(reason))),
+    }
     wire_shapes::ContainerInstanceHealthStatus {
-        overall_status: Some(status.to_owned()),
-        details: Some(vec![wire_shapes::InstanceHealthCheckResult {
-            type_: Some("CONTAINER_RUNTIME".to_owned()),
-            status: Some(status.to_owned()),
-            last_updated: Some(instance.registered_at),
-            last_status_change: Some(instance.registered_at),
-            status_reason: None,
-        }]),
+        overall_status: Some(if impaired { "IMPAIRED" } else { status }.to_owned()),
+        details: Some(details),
     }
 }
 

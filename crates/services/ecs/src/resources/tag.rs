@@ -8,9 +8,15 @@ use base::limits::{TAG_KEY_CHARACTERS, TAG_VALUE_CHARACTERS, TAGS_PER_RESOURCE};
 use wire::Fault;
 
 use crate::faults::invalid;
+use crate::launch::wishes::{self, On};
 
-/// Reads and checks the tags of a call.
+/// Reads and checks the tags of a call, among which there may be no reserved ones.
 pub fn parse(tags: Option<Vec<WireTag>>) -> Result<Vec<Tag>, Fault> {
+    parse_with_wishes(tags, On::Other)
+}
+
+/// Reads and checks the tags of a call, among which there may be reserved ones that mean something on the resource.
+pub fn parse_with_wishes(tags: Option<Vec<WireTag>>, on: On) -> Result<Vec<Tag>, Fault> {
     let tags = tags.unwrap_or_default();
     if tags.len() > TAGS_PER_RESOURCE {
         return Err(invalid(format!("The maximum number of tags on a resource is {TAGS_PER_RESOURCE}.")));
@@ -32,6 +38,7 @@ pub fn parse(tags: Option<Vec<WireTag>>) -> Result<Vec<Tag>, Fault> {
         }
         parsed.push(Tag { key, value });
     }
+    wishes::check(&parsed, on)?;
     Ok(parsed)
 }
 

@@ -11,7 +11,7 @@ use crate::faults::client;
 use crate::launch::{check_fargate_size, unsupported};
 
 /// Whether the definition can be run on Fargate; and why not.
-pub fn check(document: &TaskDefinition, frame: Frame) -> Result<(), Fault> {
+pub fn check(document: &TaskDefinition, frame: Frame, uncapped_stop_timeout: bool) -> Result<(), Fault> {
     if frame.network_mode != NetworkMode::AwsVpc {
         return Err(client("Fargate only supports network mode ‘awsvpc’."));
     }
@@ -33,14 +33,15 @@ pub fn check(document: &TaskDefinition, frame: Frame) -> Result<(), Fault> {
             return Err(not_supported("dockerVolumeConfiguration"));
         }
     }
-    document.container_definitions.iter().flatten().try_for_each(check_container)
+    let mut containers = document.container_definitions.iter().flatten();
+    containers.try_for_each(|container| check_container(container, uncapped_stop_timeout))
 }
 
 fn not_supported(what: &str) -> Fault {
     client(format!("Tasks using the Fargate launch type do not support {what}."))
 }
 
-fn check_container(container: &ContainerDefinition) -> Result<(), Fault> {
+fn check_container(container: &ContainerDefinition, uncapped_stop_timeout: bool) -> Result<(), Fault> {
     let has = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let refused = [
         ("privileged", container.privileged == Some(true)),
@@ -78,7 +79,8 @@ fn check_container(container: &ContainerDefinition) -> Result<(), Fault> {
     }
     for (field, value) in [("startTimeout", container.start_timeout), ("stopTimeout", container.stop_timeout)]
     {
-        if value.is_some_and(|value| !(2..=120).contains(&value)) {
+        let most = if uncapped_stop_timeout && field == "stopTimeout" { i32::MAX } else { 120 };
+        if value.is_some_and(|value| !(2..=most).contains(&value)) {
             return Err(client(format!("The {field} on Fargate must be between 2 and 120 seconds.")));
         }
     }

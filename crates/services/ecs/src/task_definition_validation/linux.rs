@@ -1,4 +1,7 @@
 //! Linux parameters, limits, kernel parameters and security options of one container.
+//!
+//! A system control of a namespace that the task shares with the host (`net.*` with network mode `host`) is not supported, as AWS
+//! says; whether its RegisterTaskDefinition refuses it could not be verified. Here the container's making does, with the reason.
 
 use std::collections::BTreeSet;
 

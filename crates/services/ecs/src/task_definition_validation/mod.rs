@@ -10,18 +10,20 @@
 //! | `defaults.rs` | what AWS fills in where a definition is silent |
 //! | `attributes.rs` | `requiresAttributes`: what a container instance must be able to do |
 //! | `projection.rs` | what placement and dispatch read |
+//! | `daemon.rs` | daemon task definitions: turned into plain ones |
 //!
 //! Differs from AWS:
 //! - Refused with a `ClientException` that names the field: environment files (Amazon S3), secrets and private registry
 //!   credentials (Systems Manager, Secrets Manager), volumes on EFS, FSx, S3 Files and EBS, App Mesh, FireLens, Elastic
 //!   Inference, Neuron, GPU sharing, credential specs, fault injection, trusted execution beyond SHARED, and on Fargate
-//!   the log drivers splunk and awsfirelens. Links and the network mode bridge can be registered and not yet be run.
+//!   the log drivers splunk and awsfirelens.
 //! - No execution role is asked for on Fargate: nothing here needs one.
 //! - The wording is AWS's where a public source shows it; that of rare limits (ranges of health checks, restart policy,
 //!   ulimits, tmpfs, capabilities, timeouts, lengths) is ours.
 
 mod attributes;
 mod containers;
+pub mod daemon;
 mod defaults;
 mod dependencies;
 mod fargate;
@@ -85,7 +87,8 @@ pub fn validate(request: &RegisterTaskDefinitionRequest) -> Result<Validated, Fa
     containers::check_sums(containers, frame)?;
 
     let mut document = defaults::document(request, frame);
-    let fargate = fargate::check(&document, frame);
+    let tags = request.tags.as_deref().unwrap_or_default();
+    let fargate = fargate::check(&document, frame, launch::wishes::uncapped_stop_timeout(tags));
     let wanted = compatibilities(request)?;
     if wanted.contains(&LaunchType::Fargate) {
         fargate.clone()?;

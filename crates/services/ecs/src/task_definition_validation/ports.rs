@@ -31,8 +31,11 @@ pub fn check(containers: &[ContainerDefinition], mode: NetworkMode) -> Result<()
         }
         for mapping in mappings {
             check_mapping(mapping, name, mode)?;
+        }
+        container_ports_once(mappings, name)?;
+        for mapping in mappings {
             let Some(ports) = host_range(mapping, mode) else { continue };
-            let is_udp = mapping.protocol.as_deref() == Some("udp");
+            let is_udp = is_udp(mapping);
             for port in ports {
                 if !taken.insert((port, is_udp)) {
                     return Err(client(format!(
@@ -40,9 +43,9 @@ pub fn check(containers: &[ContainerDefinition], mode: NetworkMode) -> Result<()
                     )));
                 }
             }
-            if let Some(of_mapping) = mapping.name.as_deref()
-                && !names.insert(of_mapping)
-            {
+        }
+        for of_mapping in mappings.iter().filter_map(|mapping| mapping.name.as_deref()) {
+            if !names.insert(of_mapping) {
                 return Err(client(format!(
                     "Port mapping names must be unique. '{of_mapping}' is used more than once."
                 )));
@@ -50,6 +53,32 @@ pub fn check(containers: &[ContainerDefinition], mode: NetworkMode) -> Result<()
         }
     }
     links(containers, mode)
+}
+
+fn is_udp(mapping: &PortMapping) -> bool {
+    mapping.protocol.as_deref() == Some("udp")
+}
+
+/// Ranges overlap nothing. A single port may be mapped to several of the host's. Source: PortMapping, `containerPortRange`: "A
+/// port can only be included in one port mapping per container", "You cannot specify overlapping port ranges".
+fn container_ports_once(mappings: &[PortMapping], name: &str) -> Result<(), Fault> {
+    let range = |mapping: &PortMapping| mapping.container_port_range.as_deref().and_then(parse_range);
+    let ports = |mapping: &PortMapping| {
+        let single = || u16::try_from(mapping.container_port?).ok().map(|port| (port, port));
+        range(mapping).or_else(single)
+    };
+    for (index, mapping) in mappings.iter().enumerate() {
+        let Some((first, last)) = range(mapping) else { continue };
+        let others = mappings.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, other)| other);
+        let of_protocol = others.filter(|other| is_udp(other) == is_udp(mapping));
+        if of_protocol.filter_map(ports).any(|(start, end)| start <= last && first <= end) {
+            return Err(setting(
+                name,
+                &format!("The port range '{first}-{last}' overlaps another port mapping."),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_mapping(mapping: &PortMapping, name: &str, mode: NetworkMode) -> Result<(), Fault> {
@@ -114,7 +143,7 @@ pub fn parse_range(text: &str) -> Option<(u16, u16)> {
         return None;
     }
     let (start, end): (u16, u16) = (start.parse().ok()?, end.parse().ok()?);
-    (start >= 1 && start <= end).then_some((start, end))
+    (start >= 1 && start < end).then_some((start, end))
 }
 
 /// The fixed ports that a mapping takes, on the host or on the task's own interface; `None` where they are found later.

@@ -143,6 +143,7 @@ async fn every_member_is_looked_at() {
         {"name": "a", "image": "i", "memory": 64, "portMappings": [{"containerPort": 80}]},
         {"name": "b", "image": "i", "memory": 64, "portMappings": [{"containerPort": 80}]},
     ]});
+    let bridge = |mappings: Value| json!({"networkMode": "bridge", "container": {"portMappings": mappings}});
     let too_many: Vec<Value> =
         (0..11).map(|number| json!({"name": format!("c{number}"), "image": "i", "memory": 64})).collect();
     let bad = [
@@ -161,6 +162,7 @@ async fn every_member_is_looked_at() {
         json!({"proxyConfiguration": {"type": "APPMESH", "containerName": "app"}}),
         json!({"enableFaultInjection": true}),
         json!({"trustedExecutionConfiguration": {"isolationMode": "CONFIDENTIAL_SANDBOX"}}),
+        json!({"trustedExecutionConfiguration": {"isolationMode": "ISOLATED_SANDBOX"}}),
         json!({"runtimePlatform": {"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}}),
         json!({"ephemeralStorage": {"sizeInGiB": 20}}),
         json!({"inferenceAccelerators": [{"deviceName": "d", "deviceType": "eia1.large"}]}),
@@ -200,6 +202,12 @@ async fn every_member_is_looked_at() {
         container("portMappings", json!([{"containerPort": 65536}])),
         container("portMappings", json!([{"containerPortRange": "1-2"}])),
         container("portMappings", json!([{"hostPort": 1}])),
+        bridge(json!([{"containerPortRange": "8-8"}])),
+        bridge(json!([{"containerPortRange": "8-9", "hostPort": 8}])),
+        bridge(json!([{"containerPortRange": "8-9"}, {"containerPort": 9}])),
+        bridge(json!([{"containerPortRange": "8-9"}, {"containerPortRange": "9-10"}])),
+        bridge(json!([{"containerPort": 80, "hostPort": 80}, {"containerPort": 81, "hostPort": 80}])),
+        bridge(json!([{"containerPort": 80, "name": "a"}, {"containerPort": 81, "name": "a"}])),
         container("volumesFrom", json!([{"sourceContainer": "ghost"}])),
         container("firelensConfiguration", json!({"type": "fluentbit"})),
         container("credentialSpecs", json!(["x"])),
@@ -299,4 +307,26 @@ async fn log_drivers() {
     }
     let firelens = json!({"container": {"logConfiguration": {"logDriver": "awsfirelens"}}});
     assert!(refusal(&world, firelens).await.contains("awsfirelens is not supported"));
+}
+
+#[tokio::test]
+async fn stop_timeouts_have_no_cap_where_that_is_asked_for() {
+    let world = World::with_cluster().await;
+    let definition = |seconds: i32, tags: Value| {
+        json!({
+            "family": "patient", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"],
+            "cpu": "256", "memory": "512", "tags": tags,
+            "containerDefinitions": [{"name": "app", "image": "busybox", "stopTimeout": seconds}],
+        })
+    };
+    let asked = || json!([{"key": "roadstead:uncapped-stop-timeout", "value": "enabled"}]);
+    assert_eq!(
+        world.refused("RegisterTaskDefinition", definition(7200, json!([]))).await,
+        "ClientException: The stopTimeout on Fargate must be between 2 and 120 seconds."
+    );
+    let registered = world.ok("RegisterTaskDefinition", definition(7200, asked())).await;
+    assert_eq!(registered["taskDefinition"]["containerDefinitions"][0]["stopTimeout"], json!(7200));
+    world.refused("RegisterTaskDefinition", definition(1, asked())).await;
+    let tags = json!([{"key": "roadstead:uncapped-stop-timeout", "value": "disabled"}]);
+    world.refused("RegisterTaskDefinition", definition(121, tags)).await;
 }

@@ -1,0 +1,311 @@
+//! Connections to targets: made, kept, lent.
+//!
+//! An HTTP/1.1 connection is lent to one request at a time and comes back when the answer was read to its end. An HTTP/2
+//! connection is shared. What was lent stale is found out when it is used: the request is then sent anew where nothing of
+//! it had gone out.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::application::exchange::Exchange;
+use crate::configuration::{GroupProtocol, ProtocolVersion, TargetGroup};
+use crate::group::{Group, Member, Outstanding};
+use crate::{place, tls};
+
+/// Time for a connection to a target, as documented for Application Load Balancers.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// HTTP/1.1 connections kept for one target.
+const IDLE_MAXIMUM: usize = 512;
+/// How long one is kept unused.
+const IDLE_LIFE: Duration = Duration::from_secs(55);
+
+/// A request's body on its way to a target.
+pub struct RequestBody {
+    inner: Incoming,
+    exchange: Arc<Exchange>,
+}
+
+impl RequestBody {
+    /// The body of a client's request; what moves is entered into the books.
+    pub fn new(inner: Incoming, exchange: Arc<Exchange>) -> Self {
+        Self { inner, exchange }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.exchange.received(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+type Http1 = http1::SendRequest<RequestBody>;
+type Http2 = http2::SendRequest<RequestBody>;
+
+/// Connections to one target that wait for use.
+#[derive(Default)]
+pub struct Pool {
+    http1: Mutex<Vec<(Http1, Instant)>>,
+    http2: Mutex<Option<Http2>>,
+}
+
+impl Pool {
+    /// Closes what waits.
+    pub fn clear(&self) {
+        self.http1.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.http2.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn take(&self) -> Option<Http1> {
+        let mut idle = self.http1.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        while let Some((sender, since)) = idle.pop() {
+            if now.saturating_duration_since(since) < IDLE_LIFE && !sender.is_closed() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    fn give_back(&self, sender: Http1) {
+        if sender.is_closed() {
+            return;
+        }
+        let mut idle = self.http1.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAXIMUM {
+            idle.push((sender, Instant::now()));
+        }
+    }
+}
+
+/// Why there is no answer of a target.
+#[derive(Debug)]
+pub enum UpstreamError {
+    /// No connection in time.
+    ConnectTimeout,
+    /// No connection.
+    Connect,
+    /// The connection ended, or what came was no HTTP.
+    Broken,
+}
+
+/// An answer's body; gives the connection back when it ends, and counts the request out when dropped.
+pub struct ResponseBody {
+    inner: Incoming,
+    lease: Option<(Http1, Arc<Member>)>,
+    reusable: bool,
+    _outstanding: Outstanding,
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        let ended = match &polled {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(_))) => self.inner.is_end_stream(),
+            Poll::Ready(Some(Err(_))) => {
+                self.lease = None;
+                false
+            }
+            Poll::Pending => false,
+        };
+        if ended {
+            self.give_back();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl ResponseBody {
+    fn give_back(&mut self) {
+        if let Some((sender, member)) = self.lease.take()
+            && self.reusable
+            && !member.is_draining()
+        {
+            member.pool.give_back(sender);
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        // An empty answer is never polled.
+        if self.inner.is_end_stream() {
+            self.give_back();
+        }
+    }
+}
+
+/// Sends a request to a member and gives back the head of its answer. `reusable` says whether the connection may serve
+/// others after.
+pub async fn send(
+    group: &Group,
+    settings: &TargetGroup,
+    mut request: Request<RequestBody>,
+    outstanding: Outstanding,
+    reusable: bool,
+) -> Result<Response<ResponseBody>, UpstreamError> {
+    let member = &Arc::clone(outstanding.member());
+    if settings.protocol_version != ProtocolVersion::Http1 {
+        return send_http2(group, settings, request, outstanding).await;
+    }
+    if reusable {
+        // A connection that the target closed in the meantime gives the request back whole.
+        while let Some(mut sender) = member.pool.take() {
+            if sender.ready().await.is_err() {
+                continue;
+            }
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok(lent(response, Some(sender), member, outstanding, true)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(UpstreamError::Broken),
+                },
+            }
+        }
+    }
+    // A new connection is rare, and its future is large.
+    let mut sender = Box::pin(connect_http1(group, settings, member)).await?;
+    match sender.send_request(request).await {
+        Ok(response) => Ok(lent(response, Some(sender), member, outstanding, reusable)),
+        Err(_) => Err(UpstreamError::Broken),
+    }
+}
+
+fn lent(
+    response: Response<Incoming>,
+    sender: Option<Http1>,
+    member: &Arc<Member>,
+    outstanding: Outstanding,
+    reusable: bool,
+) -> Response<ResponseBody> {
+    let lease = sender.map(|sender| (sender, Arc::clone(member)));
+    response.map(|inner| ResponseBody { inner, lease, reusable, _outstanding: outstanding })
+}
+
+async fn send_http2(
+    group: &Group,
+    settings: &TargetGroup,
+    request: Request<RequestBody>,
+    outstanding: Outstanding,
+) -> Result<Response<ResponseBody>, UpstreamError> {
+    let member = &Arc::clone(outstanding.member());
+    let kept = member.pool.http2.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut sender = match kept.filter(|sender| !sender.is_closed()) {
+        Some(sender) => sender,
+        None => Box::pin(connect_http2(group, settings, member)).await?,
+    };
+    if sender.ready().await.is_err() {
+        sender = Box::pin(connect_http2(group, settings, member)).await?;
+    }
+    let response = sender.send_request(request).await.map_err(|_| UpstreamError::Broken)?;
+    Ok(lent(response, None, member, outstanding, true))
+}
+
+async fn tcp(group: &Group, member: &Member) -> Result<TcpStream, UpstreamError> {
+    let origin = group.origin();
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, place::connect(origin.as_ref(), member.address))
+        .await
+        .map_err(|_| UpstreamError::ConnectTimeout)?
+        .map_err(|_| UpstreamError::Connect)?;
+    // Small writes must not wait for acknowledgements.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+async fn tls_stream(
+    group: &Group,
+    member: &Member,
+    alpn: &[&str],
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, UpstreamError> {
+    let stream = tcp(group, member).await?;
+    let connector = tokio_rustls::TlsConnector::from(tls::target_config(alpn));
+    let name = rustls::pki_types::ServerName::IpAddress(member.address.ip().into());
+    tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream))
+        .await
+        .map_err(|_| UpstreamError::ConnectTimeout)?
+        .map_err(|_| UpstreamError::Connect)
+}
+
+async fn connect_http1(
+    group: &Group,
+    settings: &TargetGroup,
+    member: &Member,
+) -> Result<Http1, UpstreamError> {
+    let mut builder = http1::Builder::new();
+    // Targets may write header names as they like; clients see them as they were written.
+    builder.preserve_header_case(true);
+    if settings.protocol == GroupProtocol::Https {
+        let io = TokioIo::new(Box::pin(tls_stream(group, member, &["http/1.1"])).await?);
+        let (sender, connection) = builder.handshake(io).await.map_err(|_| UpstreamError::Connect)?;
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender)
+    } else {
+        let io = TokioIo::new(tcp(group, member).await?);
+        let (sender, connection) = builder.handshake(io).await.map_err(|_| UpstreamError::Connect)?;
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender)
+    }
+}
+
+async fn connect_http2(
+    group: &Group,
+    settings: &TargetGroup,
+    member: &Member,
+) -> Result<Http2, UpstreamError> {
+    let builder = http2::Builder::new(TokioExecutor::new());
+    let sender = if settings.protocol == GroupProtocol::Https {
+        let io = TokioIo::new(Box::pin(tls_stream(group, member, &["h2"])).await?);
+        let (sender, connection) = builder.handshake(io).await.map_err(|_| UpstreamError::Connect)?;
+        tokio::spawn(connection);
+        sender
+    } else {
+        let io = TokioIo::new(tcp(group, member).await?);
+        let (sender, connection) = builder.handshake(io).await.map_err(|_| UpstreamError::Connect)?;
+        tokio::spawn(connection);
+        sender
+    };
+    *member.pool.http2.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.clone());
+    Ok(sender)
+}

@@ -1,0 +1,302 @@
+//! Service Connect's part of a session with an agent: which names its tasks call, and where what they call is.
+//!
+//! A task is told its names and ports once, when it is ordered to run (as at AWS, names that come later are for later tasks).
+//! Where the services are goes in messages of its own, a service at a time, whenever an instance comes, goes or falls ill.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agent_protocol::payload::ServiceConnectExtension;
+use agent_protocol::service_connect::{ConnectedEndpoint, ConnectedService};
+use base::Scope;
+use domain::{
+    AWS_INSTANCE_IPV4, AWS_INSTANCE_IPV6, AWS_INSTANCE_PORT, DiscoveryInstance, DiscoveryService, Task,
+};
+use store::rows_service_discovery::DISCOVERY_SERVICES_BY_NAME;
+use store::{Key, Revision, Snapshot, Versioned};
+use tokio::sync::Notify;
+
+use crate::Control;
+
+/// Names and ports that one task is told. Ours: AWS's quota is on the services of a namespace.
+const LISTENERS_MAXIMUM: usize = 1_000;
+/// Names have addresses of 127.255.0.0/16, as at AWS.
+const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 255, 0, 0);
+
+/// A namespace: account, region and id.
+pub type Namespace = [String; 3];
+
+/// The namespace that a task calls services of.
+pub fn namespace_of(task: &Task) -> Option<Namespace> {
+    task.connects_to.as_ref().map(|id| namespace(&task.scope, id))
+}
+
+fn namespace(scope: &Scope, id: &str) -> Namespace {
+    [scope.account.as_str().to_owned(), scope.region.as_str().to_owned(), id.to_owned()]
+}
+
+fn services<'a>(
+    snapshot: &'a Snapshot,
+    namespace: &Namespace,
+) -> impl Iterator<Item = Versioned<DiscoveryService>> + use<'a> {
+    let parts: Vec<&str> = namespace.iter().map(String::as_str).collect();
+    let named = snapshot.index::<DiscoveryService>(DISCOVERY_SERVICES_BY_NAME, &parts, None);
+    named.filter(|service| service.connect.is_some())
+}
+
+/// What a task that is about to run may call. Where services claim the same name and port, the oldest has it.
+pub fn listeners(snapshot: &Snapshot, task: &Task) -> Vec<ServiceConnectExtension> {
+    let Some(namespace) = namespace_of(task) else { return Vec::new() };
+    let mut oldest_first: Vec<_> = services(snapshot, &namespace).collect();
+    oldest_first.sort_by_key(|service| service.created_at);
+    let mut claimed: BTreeMap<(String, u16), String> = BTreeMap::new();
+    for service in &oldest_first {
+        for alias in service.connect.iter().flat_map(|connect| &connect.aliases) {
+            claimed.entry(alias.clone()).or_insert_with(|| service.id.clone());
+        }
+    }
+    let names: BTreeSet<&String> = claimed.keys().map(|(name, _)| name).collect();
+    let addresses: BTreeMap<&String, Ipv4Addr> = names
+        .into_iter()
+        .zip(1_u32..)
+        .map(|(name, number)| (name, Ipv4Addr::from(u32::from(FIRST_ADDRESS) + number)))
+        .collect();
+    let listener = |((name, port), service): (&(String, u16), &String)| ServiceConnectExtension {
+        service: service.clone(),
+        host_name: name.clone(),
+        address: addresses.get(name).map(ToString::to_string).unwrap_or_default(),
+        port: *port,
+    };
+    claimed.iter().take(LISTENERS_MAXIMUM).map(listener).collect()
+}
+
+/// What a session has told its agent.
+#[derive(Debug, Default)]
+pub struct Told {
+    namespaces: BTreeSet<Namespace>,
+    services: BTreeMap<String, Revision>,
+}
+
+impl Told {
+    /// Adds a namespace; whether it is new.
+    pub fn follow(&mut self, namespace: Namespace) -> bool {
+        self.namespaces.insert(namespace)
+    }
+
+    /// What is new since the last call, by the service's id.
+    pub fn news(&mut self, snapshot: &Snapshot) -> BTreeMap<String, Option<ConnectedService>> {
+        let mut news = BTreeMap::new();
+        let mut there = BTreeSet::new();
+        for service in self.namespaces.iter().flat_map(|namespace| services(snapshot, namespace)) {
+            there.insert(service.id.clone());
+            // Whatever happens to an instance changes its service's row.
+            if self.services.insert(service.id.clone(), service.revision) != Some(service.revision) {
+                news.insert(service.id.clone(), Some(connected(snapshot, &service)));
+            }
+        }
+        let gone: Vec<String> = self.services.keys().filter(|id| !there.contains(*id)).cloned().collect();
+        for id in gone {
+            self.services.remove(&id);
+            news.insert(id, None);
+        }
+        news
+    }
+}
+
+fn connected(snapshot: &Snapshot, service: &DiscoveryService) -> ConnectedService {
+    let instances = snapshot.scan::<DiscoveryInstance>(Key::prefix(&service.scope, &[&service.id]), None);
+    let endpoint = |instance: Versioned<DiscoveryInstance>| {
+        let address = instance.attribute(AWS_INSTANCE_IPV4).or(instance.attribute(AWS_INSTANCE_IPV6));
+        Some(ConnectedEndpoint {
+            id: instance.id.clone(),
+            address: address?.to_owned(),
+            port: instance.attribute(AWS_INSTANCE_PORT)?.parse().ok()?,
+        })
+    };
+    let endpoints = instances.filter(|instance| instance.is_healthy()).filter_map(endpoint).collect();
+    let connect = service.connect.as_ref();
+    ConnectedService {
+        app_protocol: connect.map(|connect| connect.app_protocol.clone()).unwrap_or_default(),
+        idle_timeout_seconds: connect.map_or(0, |connect| connect.idle_timeout_seconds),
+        request_timeout_seconds: connect.map_or(0, |connect| connect.request_timeout_seconds),
+        endpoints,
+    }
+}
+
+/// Which sessions are to be woken when something of a namespace changes.
+#[derive(Default)]
+pub struct Followers(Mutex<BTreeMap<Namespace, BTreeMap<String, Arc<Notify>>>>);
+
+impl Followers {
+    /// Enters a session, by its container instance's ARN.
+    pub fn enter(&self, namespace: &Namespace, session: &str, wake: &Arc<Notify>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(namespace.clone()).or_default().insert(session.to_owned(), Arc::clone(wake));
+    }
+
+    /// Takes a session out, wherever it is. A newer one of the same container instance stays.
+    pub fn leave(&self, session: &str, wake: &Arc<Notify>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, sessions| {
+            if sessions.get(session).is_some_and(|there| Arc::ptr_eq(there, wake)) {
+                sessions.remove(session);
+            }
+            !sessions.is_empty()
+        });
+    }
+
+    fn wake(&self, namespace: &Namespace) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for wake in all.get(namespace).into_iter().flat_map(BTreeMap::values) {
+            wake.notify_one();
+        }
+    }
+
+    fn wake_all(&self) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for wake in all.values().flat_map(BTreeMap::values) {
+            wake.notify_one();
+        }
+    }
+}
+
+/// Follows the store and wakes the sessions that a changed service concerns.
+pub async fn run(control: Control) {
+    let mut feed = control.store.changes(control.store.snapshot().version());
+    loop {
+        match feed.next().await {
+            Ok(batch) => {
+                let changed: BTreeSet<Namespace> = batch
+                    .changes
+                    .iter()
+                    .filter_map(|change| {
+                        let row = change.of::<DiscoveryService>()?;
+                        let row = row.after.or(row.before).filter(|row| row.connect.is_some())?;
+                        Some(namespace(&row.scope, &row.namespace))
+                    })
+                    .collect();
+                for namespace in &changed {
+                    control.followers.wake(namespace);
+                }
+            }
+            Err(lagged) => {
+                tracing::debug!(%lagged, "Service Connect starts again from a snapshot");
+                feed = control.store.changes(control.store.snapshot().version());
+                control.followers.wake_all();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Timestamp;
+    use domain::{DiscoveryConnect, DiscoveryServiceType};
+    use store::rows_service_discovery::change_instances;
+    use store::{Options, Store, Transaction};
+
+    fn scope() -> Scope {
+        Scope::new("000000000000".parse().unwrap(), "us-east-1".parse().unwrap())
+    }
+
+    fn service(id: &str, made: i64, aliases: &[(&str, u16)]) -> DiscoveryService {
+        DiscoveryService {
+            scope: scope(),
+            id: id.to_owned(),
+            name: id.to_owned(),
+            namespace: "ns-1".to_owned(),
+            service_type: DiscoveryServiceType::Http,
+            description: None,
+            routing_policy: None,
+            records: Vec::new(),
+            health_check: None,
+            custom_health: true,
+            attributes: BTreeMap::new(),
+            creator_request_id: None,
+            instance_count: 0,
+            instances_revision: 0,
+            managed_by: None,
+            connect: Some(DiscoveryConnect {
+                app_protocol: "http".to_owned(),
+                aliases: aliases.iter().map(|(name, port)| ((*name).to_owned(), *port)).collect(),
+                idle_timeout_seconds: 300,
+                request_timeout_seconds: 15,
+            }),
+            created_at: Timestamp::from_millis(made),
+            tags: Vec::new(),
+        }
+    }
+
+    fn instance(id: &str, healthy: bool) -> DiscoveryInstance {
+        let attributes = [(AWS_INSTANCE_IPV4, "10.0.0.1"), (AWS_INSTANCE_PORT, "80")];
+        DiscoveryInstance {
+            scope: scope(),
+            service: "srv-a".to_owned(),
+            id: id.to_owned(),
+            attributes: attributes
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            creator_request_id: None,
+            custom_health: Some(healthy),
+            registered_at: Timestamp::from_millis(0),
+        }
+    }
+
+    #[tokio::test]
+    async fn news_are_what_changed_and_only_healthy_endpoints_are_told() {
+        let store = Store::ephemeral(store::rows::register(Options::ephemeral()));
+        let mut transaction = Transaction::new();
+        transaction.insert(service("srv-a", 1, &[("backend", 80)]));
+        transaction.insert(service("srv-b", 2, &[("backend", 80), ("other", 81)]));
+        store.transact(transaction).await.unwrap();
+        let mut told = Told::default();
+        assert!(told.news(&store.snapshot()).is_empty());
+        assert!(told.follow(namespace(&scope(), "ns-1")));
+        assert_eq!(told.news(&store.snapshot()).len(), 2);
+        assert!(told.news(&store.snapshot()).is_empty());
+        let snapshot = store.snapshot();
+        let row = snapshot.get::<DiscoveryService>(&store::rows_service_discovery::discovery_service_key(
+            &scope(),
+            "srv-a",
+        ));
+        let mut transaction = Transaction::new();
+        let put = vec![instance("one", true), instance("two", false)];
+        change_instances(&snapshot, &mut transaction, &row.unwrap(), put, &[]);
+        store.transact(transaction).await.unwrap();
+        let news = told.news(&store.snapshot());
+        let endpoints = &news["srv-a"].as_ref().unwrap().endpoints;
+        assert_eq!((news.len(), endpoints.len(), endpoints[0].id.as_str()), (1, 1, "one"));
+        let mut transaction = Transaction::new();
+        transaction.delete::<DiscoveryService>(&store::rows_service_discovery::discovery_service_key(
+            &scope(),
+            "srv-b",
+        ));
+        store.transact(transaction).await.unwrap();
+        assert_eq!(told.news(&store.snapshot()), BTreeMap::from([("srv-b".to_owned(), None)]));
+    }
+
+    #[tokio::test]
+    async fn a_name_has_one_address_and_the_oldest_service_has_a_claimed_port() {
+        let store = Store::ephemeral(store::rows::register(Options::ephemeral()));
+        let mut transaction = Transaction::new();
+        transaction.insert(service("srv-a", 2, &[("backend", 80)]));
+        transaction.insert(service("srv-b", 1, &[("backend", 80), ("backend", 81)]));
+        transaction.insert(service("srv-c", 3, &[("a", 80)]));
+        store.transact(transaction).await.unwrap();
+        let mut claimed = BTreeMap::new();
+        let mut task = crate::payload::tests::task("");
+        assert!(listeners(&store.snapshot(), &task).is_empty());
+        task.scope = scope();
+        task.connects_to = Some("ns-1".to_owned());
+        for there in listeners(&store.snapshot(), &task) {
+            claimed.insert((there.host_name, there.port), (there.service, there.address));
+        }
+        let of = |name: &str, port| claimed[&(name.to_owned(), port)].clone();
+        assert_eq!(of("a", 80), ("srv-c".to_owned(), "127.255.0.1".to_owned()));
+        assert_eq!(of("backend", 80), ("srv-b".to_owned(), "127.255.0.2".to_owned()));
+        assert_eq!(of("backend", 81), ("srv-b".to_owned(), "127.255.0.2".to_owned()));
+    }
+}

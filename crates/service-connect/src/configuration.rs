@@ -1,0 +1,52 @@
+//! What the proxy is told. Plain values; nothing here acts.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// What is spoken over a port. Source: "PortMapping" data type, `appProtocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppProtocol {
+    /// HTTP/1.1 to the endpoints.
+    Http,
+    /// HTTP/2 to the endpoints.
+    Http2,
+    /// gRPC: HTTP/2, and failures in gRPC's own words.
+    Grpc,
+    /// Bytes.
+    Tcp,
+}
+
+/// A service that tasks call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// What is spoken.
+    pub protocol: AppProtocol,
+    /// How long a connection may carry nothing; zero is for ever.
+    pub idle_timeout: Duration,
+    /// How long a whole answer may take (not TCP); zero is for ever.
+    pub request_timeout: Duration,
+    /// Where it is: healthy endpoints only, in a stable order.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// A place where a service is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// The instance's id in AWS Cloud Map.
+    pub id: String,
+    /// Its address and port.
+    pub address: SocketAddr,
+}
+
+/// A name and port that a task calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The service's id in AWS Cloud Map.
+    pub service: String,
+    /// The name, which the task's containers resolve to the address.
+    pub host_name: String,
+    /// An address of 127.255.0.0/16.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+}

@@ -1,0 +1,482 @@
+//! HTTP: each request to an endpoint of its own, and again to another one where that does no harm.
+//!
+//! What has not reached an endpoint is tried with up to two others, whatever it is. What an endpoint answered with 503 is, where
+//! its body was small enough to be kept; where the connection broke, only methods that may be repeated are. Source: Envoy,
+//! `x-envoy-retry-on` (connect-failure, retriable status 503); the failures' texts are Envoy's. Differs from AWS: connections are
+//! not upgraded (WebSocket).
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ::http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use balancer::Place;
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::configuration::AppProtocol;
+use crate::endpoints::{Endpoints, Target};
+use crate::pool::{Http1, Lent};
+
+/// Endpoints that one request or connection is tried with: two retries, as AWS documents.
+pub(crate) const TRIES_MAXIMUM: usize = 3;
+/// Bodies of requests that are kept, so that the request can be sent again.
+const KEPT_BODY_BYTES: usize = 64 * 1024;
+/// Time for a request's head, once its first byte is there.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Envoy's words for an endpoint that was not reached, or ended the connection.
+const NO_CONNECTION: &str = "upstream connect error or disconnect/reset before headers";
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+/// A request's body on its way to an endpoint.
+pub(crate) type RequestBody = BoxBody<Bytes, Error>;
+type Answer = Response<BoxBody<Bytes, Error>>;
+
+/// Headers that belong to one connection. Source: RFC 9110, section 7.6.1.
+const HOP_BY_HOP: [HeaderName; 4] = [CONNECTION, TRANSFER_ENCODING, UPGRADE, TE];
+
+/// Serves a connection until its client ends it, or it has carried nothing for too long.
+pub(crate) async fn serve(endpoints: Arc<Endpoints>, place: Place, client: TcpStream) {
+    let _connection = endpoints.counters().connection();
+    let service = endpoints.service();
+    let activity = Arc::new(AtomicU64::new(0));
+    let under_way = Arc::new(AtomicU64::new(0));
+    let exchange = {
+        let (endpoints, activity, under_way) =
+            (Arc::clone(&endpoints), Arc::clone(&activity), Arc::clone(&under_way));
+        service_fn(move |request| {
+            activity.fetch_add(1, Ordering::Relaxed);
+            let busy = Busy::new(&under_way);
+            let (endpoints, place) = (Arc::clone(&endpoints), place.clone());
+            async move {
+                let answer = exchange(&endpoints, &place, request).await;
+                Ok::<_, Infallible>(answer.map(|body| BoxBody::new(Counted { body, endpoints, _busy: busy })))
+            }
+        })
+    };
+    let _ = client.set_nodelay(true);
+    let io = TokioIo::new(client);
+    let idle = idle(&activity, &under_way, service.idle_timeout);
+    // Failures of single connections are the clients' matter.
+    if service.protocol == AppProtocol::Http {
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
+        let connection = builder.serve_connection(io, exchange);
+        tokio::pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = idle => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
+        }
+    } else {
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new());
+        let connection = builder.serve_connection(io, exchange);
+        tokio::pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = idle => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
+        }
+    }
+}
+
+/// Counts a request under way.
+struct Busy(Arc<AtomicU64>);
+
+impl Busy {
+    fn new(count: &Arc<AtomicU64>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Ends when no request was under way, and none has come, for so long.
+async fn idle(activity: &AtomicU64, under_way: &AtomicU64, timeout: Duration) {
+    if timeout.is_zero() {
+        std::future::pending::<()>().await;
+    }
+    let mut before = activity.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(timeout).await;
+        let now = activity.load(Ordering::Relaxed);
+        if now == before && under_way.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        before = now;
+    }
+}
+
+/// What goes to endpoints: the request's head, and its body, kept whole where it is small.
+enum Kept {
+    Whole(Bytes),
+    Once(Option<RequestBody>),
+}
+
+impl Kept {
+    async fn of(body: Incoming) -> Result<Self, Error> {
+        if body.size_hint().upper().is_some_and(|upper| upper <= KEPT_BODY_BYTES as u64) {
+            return Ok(Self::Whole(Limited::new(body, KEPT_BODY_BYTES).collect().await?.to_bytes()));
+        }
+        Ok(Self::Once(Some(BoxBody::new(body.map_err(Into::into)))))
+    }
+
+    fn take(&mut self) -> Option<RequestBody> {
+        match self {
+            Self::Whole(bytes) => {
+                Some(BoxBody::new(Full::new(bytes.clone()).map_err(|never| match never {})))
+            }
+            Self::Once(body) => body.take(),
+        }
+    }
+
+    const fn can_be_sent(&self) -> bool {
+        matches!(self, Self::Whole(_) | Self::Once(Some(_)))
+    }
+}
+
+/// Why there is no answer.
+enum Failed {
+    /// Nothing of the request has gone out: it comes back.
+    Unsent(Box<Request<RequestBody>>),
+    Connect,
+    Broken,
+    Late,
+}
+
+async fn exchange(endpoints: &Arc<Endpoints>, place: &Place, request: Request<Incoming>) -> Answer {
+    let service = endpoints.service();
+    let began = Instant::now();
+    let deadline = (!service.request_timeout.is_zero()).then(|| began + service.request_timeout);
+    let is_grpc = service.protocol == AppProtocol::Grpc;
+    let (head, body) = request.into_parts();
+    let Ok(mut body) = Kept::of(body).await else {
+        return failure(is_grpc, StatusCode::BAD_REQUEST, "the request's body ended early");
+    };
+    let may_repeat =
+        matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
+    let mut tried: Vec<Arc<Target>> = Vec::new();
+    loop {
+        let Some(target) = endpoints.choose(&tried) else {
+            let message = if tried.is_empty() { "no healthy upstream" } else { NO_CONNECTION };
+            return failure(is_grpc, StatusCode::SERVICE_UNAVAILABLE, message);
+        };
+        let last = tried.len() + 1 >= TRIES_MAXIMUM;
+        let Some(sent) = body.take() else {
+            return failure(is_grpc, StatusCode::SERVICE_UNAVAILABLE, "the request cannot be sent again");
+        };
+        let request = outgoing(&head, sent, &target, service.protocol);
+        let mut unsent = None;
+        let outcome = match deadline {
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline, send(place, &target, request, service.protocol))
+                    .await
+                    .unwrap_or(Err(Failed::Late))
+            }
+            None => send(place, &target, request, service.protocol).await,
+        };
+        let (status, message, repeats) = match outcome {
+            Ok(answer) => {
+                let status = answer.status();
+                endpoints.counters().answered(status.as_u16(), began.elapsed());
+                if status.is_server_error() {
+                    endpoints.failed(&target);
+                } else {
+                    target.succeeded();
+                }
+                let again = status == StatusCode::SERVICE_UNAVAILABLE && body.can_be_sent() && !last;
+                if !again || endpoints.choose(&with(&tried, &target)).is_none() {
+                    return answer.map(|body| BoxBody::new(Timed::new(body, deadline)));
+                }
+                (status, "", true)
+            }
+            Err(failed) => {
+                endpoints.failed(&target);
+                match failed {
+                    Failed::Unsent(request) => {
+                        unsent = Some(request.into_body());
+                        endpoints.counters().connection_error();
+                        (StatusCode::SERVICE_UNAVAILABLE, NO_CONNECTION, true)
+                    }
+                    Failed::Connect => {
+                        endpoints.counters().connection_error();
+                        (StatusCode::SERVICE_UNAVAILABLE, NO_CONNECTION, true)
+                    }
+                    Failed::Broken => (StatusCode::SERVICE_UNAVAILABLE, NO_CONNECTION, may_repeat),
+                    Failed::Late => (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", false),
+                }
+            }
+        };
+        if let (Kept::Once(place), Some(whole)) = (&mut body, unsent) {
+            *place = Some(whole);
+        }
+        if !repeats || last || !body.can_be_sent() {
+            return failure(is_grpc, status, message);
+        }
+        endpoints.counters().retried();
+        tried.push(target);
+    }
+}
+
+fn with(tried: &[Arc<Target>], target: &Arc<Target>) -> Vec<Arc<Target>> {
+    tried.iter().chain([target]).cloned().collect()
+}
+
+/// The request as an endpoint gets it.
+fn outgoing(
+    head: &::http::request::Parts,
+    body: RequestBody,
+    target: &Target,
+    protocol: AppProtocol,
+) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut headers = without_hop_by_hop(&head.headers);
+    if protocol == AppProtocol::Http {
+        *request.version_mut() = Version::HTTP_11;
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        if !headers.contains_key(HOST)
+            && let Some(value) =
+                head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+        {
+            headers.insert(HOST, value);
+        }
+    } else {
+        *request.version_mut() = Version::HTTP_2;
+        let named = headers.remove(HOST).and_then(|host| host.to_str().ok().map(str::to_owned));
+        let authority = head.uri.authority().map(ToString::to_string).or(named);
+        let authority = authority.unwrap_or_else(|| target.endpoint.address.to_string());
+        let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
+        *request.uri_mut() = uri.unwrap_or_default();
+        // gRPC demands it, and its servers refuse requests without.
+        if head.headers.get(TE).is_some_and(|value| value == "trailers") {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+    }
+    *request.headers_mut() = headers;
+    request
+}
+
+fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
+    let named: Vec<String> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(|name| name.trim().to_ascii_lowercase()))
+        .collect();
+    let stays = |name: &HeaderName| {
+        !HOP_BY_HOP.contains(name)
+            && !matches!(name.as_str(), "keep-alive" | "proxy-connection")
+            && !named.iter().any(|other| other == name.as_str())
+    };
+    headers
+        .iter()
+        .filter(|(name, _)| stays(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+async fn send(
+    place: &Place,
+    target: &Arc<Target>,
+    mut request: Request<RequestBody>,
+    protocol: AppProtocol,
+) -> Result<Response<Leased>, Failed> {
+    loop {
+        let lent = target.pool.lend(place, target.endpoint.address, protocol).await;
+        let Ok(lent) = lent else { return Err(Failed::Unsent(Box::new(request))) };
+        match lent {
+            Lent::Http1(mut sender, kept) => match sender.try_send_request(request).await {
+                Ok(answer) => return Ok(leased(answer, Some(sender), target)),
+                Err(mut error) => match error.take_message() {
+                    // A kept connection was closed meanwhile: another one, or a new one.
+                    Some(unsent) if kept => request = unsent,
+                    Some(unsent) => return Err(Failed::Unsent(Box::new(unsent))),
+                    None => return Err(Failed::Broken),
+                },
+            },
+            Lent::Http2(mut sender) => {
+                if sender.ready().await.is_err() {
+                    target.pool.clear();
+                    return Err(Failed::Unsent(Box::new(request)));
+                }
+                return match sender.try_send_request(request).await {
+                    Ok(answer) => Ok(leased(answer, None, target)),
+                    Err(mut error) => match error.take_message() {
+                        Some(unsent) => Err(Failed::Unsent(Box::new(unsent))),
+                        None if error.error().is_canceled() => Err(Failed::Connect),
+                        None => Err(Failed::Broken),
+                    },
+                };
+            }
+        }
+    }
+}
+
+fn leased(answer: Response<Incoming>, sender: Option<Http1>, target: &Arc<Target>) -> Response<Leased> {
+    let (mut head, body) = answer.into_parts();
+    head.headers = without_hop_by_hop(&head.headers);
+    Response::from_parts(head, Leased { body, lease: sender.map(|sender| (sender, Arc::clone(target))) })
+}
+
+/// An answer's body; its connection is kept when it ends.
+struct Leased {
+    body: Incoming,
+    lease: Option<(Http1, Arc<Target>)>,
+}
+
+impl Leased {
+    fn give_back(&mut self) {
+        if let Some((sender, target)) = self.lease.take() {
+            target.pool.give_back(sender);
+        }
+    }
+}
+
+impl Body for Leased {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(None) => self.give_back(),
+            Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => self.give_back(),
+            Poll::Ready(Some(Err(_))) => self.lease = None,
+            _ => {}
+        }
+        polled.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        // An empty answer is never polled.
+        if self.body.is_end_stream() {
+            self.give_back();
+        }
+    }
+}
+
+/// A body that must end in time.
+struct Timed {
+    body: Leased,
+    until: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Timed {
+    fn new(body: Leased, deadline: Option<Instant>) -> Self {
+        // Most answers are there already.
+        let until = deadline.filter(|_| !body.is_end_stream());
+        Self { body, until: until.map(|until| Box::pin(tokio::time::sleep_until(until))) }
+    }
+}
+
+impl Body for Timed {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if polled.is_pending()
+            && let Some(until) = &mut self.until
+            && until.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err("upstream request timeout".into())));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body whose bytes are counted, and whose request is under way until it ends.
+struct Counted {
+    body: BoxBody<Bytes, Error>,
+    endpoints: Arc<Endpoints>,
+    _busy: Busy,
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            self.endpoints.counters().bytes(bytes as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The proxy's own answer; to gRPC's clients with status 200 and gRPC's code (UNAVAILABLE, DEADLINE_EXCEEDED).
+fn failure(is_grpc: bool, status: StatusCode, message: &'static str) -> Answer {
+    let body = if is_grpc { "" } else { message };
+    let body = BoxBody::new(Full::new(Bytes::from_static(body.as_bytes())).map_err(|never| match never {}));
+    let mut answer = Response::new(body);
+    if is_grpc {
+        let code = if status == StatusCode::GATEWAY_TIMEOUT { "4" } else { "14" };
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        answer.headers_mut().insert("grpc-status", HeaderValue::from_static(code));
+        answer.headers_mut().insert("grpc-message", HeaderValue::from_static(message));
+    } else {
+        *answer.status_mut() = status;
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    answer
+}

@@ -1,0 +1,31 @@
+//! One file per operation.
+
+mod associate_vpc_with_hosted_zone;
+mod change_resource_record_sets;
+mod change_tags_for_resource;
+mod create_health_check;
+mod create_hosted_zone;
+mod delete_health_check;
+mod delete_hosted_zone;
+mod disassociate_vpc_from_hosted_zone;
+mod get_account_limit;
+mod get_change;
+mod get_checker_ip_ranges;
+mod get_dnssec;
+mod get_health_check;
+mod get_health_check_count;
+mod get_health_check_last_failure_reason;
+mod get_health_check_status;
+mod get_hosted_zone;
+mod get_hosted_zone_count;
+mod get_hosted_zone_limit;
+mod list_health_checks;
+mod list_hosted_zones;
+mod list_hosted_zones_by_name;
+mod list_hosted_zones_by_vpc;
+mod list_resource_record_sets;
+mod list_tags_for_resource;
+mod list_tags_for_resources;
+mod test_dns_answer;
+mod update_health_check;
+mod update_hosted_zone_comment;
