@@ -62,6 +62,8 @@ struct Inner {
     /// Held while public addresses change.
     public_changes: tokio::sync::Mutex<()>,
     removals: mpsc::Sender<AttachmentRecord>,
+    /// Public addresses that lead to somebody since just now.
+    led: mpsc::Sender<Ipv4Addr>,
     /// How many removals were asked for, and how many are done.
     removals_asked: watch::Sender<u64>,
     removals_done: watch::Sender<u64>,
@@ -256,6 +258,15 @@ pub async fn host_networks(name: &str) -> Result<Vec<Ipv4Cidr>, NetworkError> {
 impl AttachmentRecord {
     fn address(&self) -> Option<Ipv4Addr> {
         self.attachment.as_ref().map(|attachment| attachment.address)
+    }
+
+    /// All of its private addresses.
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let attachment = self.attachment.iter();
+        attachment.flat_map(|attachment| {
+            let ipv6 = attachment.ipv6_addresses.iter().map(|address| IpAddr::from(*address));
+            std::iter::once(IpAddr::from(attachment.address)).chain(ipv6)
+        })
     }
 }
 

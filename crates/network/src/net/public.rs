@@ -89,6 +89,8 @@ impl Inner {
                         self.links.add_local_route(wanted.address, gateway).await?;
                         self.change_rules(|batch| public_rules::add(batch, &mapping(*private, wanted)))?;
                         self.state().public_made.insert(*private, wanted);
+                        // Where too many wait, the few who sent there before are led wrong until they fall silent.
+                        let _ = self.led.try_send(wanted.address);
                     }
                     _ => {}
                 }

@@ -2,13 +2,16 @@
 //! tens of milliseconds, in which nobody else can change a link. So one worker does that from a bounded queue, for many
 //! at once.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::sync::mpsc;
 
 use super::{Inner, bridge_prefix, metadata_link, veth_prefix};
 use crate::error::NetworkError;
+use crate::nftables::NftablesSocket;
 use crate::record::{AttachmentRecord, Stage};
 use crate::{connections, firewall, ipv6_rules, namespace, port_rules, rules, security_groups};
 
@@ -100,12 +103,7 @@ impl Inner {
         if removed.is_ok() {
             removed = self.change_rules(|batch| port_rules::forget_links(batch, &containers));
         }
-        let reached = records.iter().filter(|record| !record.published.is_empty());
-        let reached = reached.filter_map(AttachmentRecord::address).collect();
-        if let Err(error) = connections::forget(&reached) {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "connections to containers that are gone are still tracked");
-        }
+        self.forget_connections(records.iter().flat_map(AttachmentRecord::addresses)).await;
         for record in records {
             if removed.is_ok() {
                 removed = self.remove_rest(record).await;
@@ -116,6 +114,28 @@ impl Inner {
                 tracing::error!(id = record.id, error, "cannot remove a task's network namespace");
                 removed = Ok(());
             }
+        }
+    }
+
+    /// Forgets what connections the kernel tracks of `addresses`, but for those that someone has by now.
+    pub(super) async fn forget_connections(&self, addresses: impl Iterator<Item = IpAddr>) {
+        let mut addresses: HashSet<IpAddr> = addresses.collect();
+        {
+            let state = self.state();
+            for taken in state.attachments.values().flat_map(AttachmentRecord::addresses) {
+                addresses.remove(&taken);
+            }
+        }
+        // Opened here: another thread may be in another namespace.
+        let forgotten = match NftablesSocket::open() {
+            Ok(mut socket) => {
+                tokio::task::spawn_blocking(move || connections::forget(&mut socket, &addresses)).await
+            }
+            Err(error) => Ok(Err(error)),
+        };
+        if let Ok(Err(error)) = forgotten {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "connections to addresses that are free are still tracked");
         }
     }
 
@@ -192,6 +212,19 @@ pub(super) fn spawn_worker(inner: &Arc<Inner>, mut queue: mpsc::Receiver<Attachm
             inner.remove(&records).await;
             inner.removals_done.send_modify(|done| *done += records.len() as u64);
             records.clear();
+        }
+    });
+}
+
+/// The worker that forgets connections to public addresses which just came to lead to somebody: who sent there before would go
+/// on to reach nobody. Not at once, so that no start waits for it; ends with the network.
+pub(super) fn spawn_forgetter(inner: &Arc<Inner>, mut queue: mpsc::Receiver<Ipv4Addr>) {
+    let inner: Weak<Inner> = Arc::downgrade(inner);
+    tokio::spawn(async move {
+        let mut addresses = Vec::with_capacity(TOGETHER);
+        while queue.recv_many(&mut addresses, TOGETHER).await > 0 {
+            let Some(inner) = inner.upgrade() else { return };
+            inner.forget_connections(addresses.drain(..).map(IpAddr::from)).await;
         }
     });
 }

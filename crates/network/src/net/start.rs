@@ -10,7 +10,7 @@ use base::MacAddress;
 use tokio::sync::{mpsc, watch};
 
 use super::public::mapping;
-use super::remove::{QUEUE, spawn_worker};
+use super::remove::{QUEUE, spawn_forgetter, spawn_worker};
 use super::{Inner, Network, State, Vpc, bridge_prefix, metadata_link, veth_prefix};
 use crate::config::NetworkConfig;
 use crate::error::NetworkError;
@@ -44,6 +44,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Network, NetworkError
         None => mtu_of_way_out(&links).await?,
     };
     let (removals, queue) = mpsc::channel(QUEUE);
+    let (led, led_queue) = mpsc::channel(QUEUE);
     let inner = Arc::new(Inner {
         name: config.name,
         mtu,
@@ -59,6 +60,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Network, NetworkError
         neighbour_changes: tokio::sync::Mutex::new(()),
         public_changes: tokio::sync::Mutex::new(()),
         removals,
+        led,
         removals_asked: watch::Sender::new(0),
         removals_done: watch::Sender::new(0),
     });
@@ -68,6 +70,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Network, NetworkError
     inner.adopt_host_addresses().await?;
     inner.write_rules()?;
     spawn_worker(&inner, queue);
+    spawn_forgetter(&inner, led_queue);
     for record in leftovers {
         tracing::info!(id = record.id, "removing what is left of a task's network");
         inner.remove_later(record).await;

@@ -8,7 +8,7 @@ const NESTED: u16 = 1 << 15;
 pub(crate) struct Attributes(pub(super) Vec<u8>);
 
 impl Attributes {
-    pub(super) fn bytes(&mut self, kind: u16, value: &[u8]) -> &mut Self {
+    pub(crate) fn bytes(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         let start = self.open(kind);
         self.0.extend_from_slice(value);
         self.close(start);

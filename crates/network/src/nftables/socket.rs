@@ -246,19 +246,41 @@ impl NftablesSocket {
         family: u8,
         fill: impl FnOnce(&mut super::attribute::Attributes),
     ) -> Result<Vec<(u8, Vec<u8>)>, NftablesError> {
+        let mut answers = Vec::new();
+        let request = encode_message(subsystem << 8 | kind, libc::NLM_F_DUMP as u16, family, 0, fill);
+        self.read_dump(request, |family, attributes| answers.push((family, attributes.to_vec())))?;
+        Ok(answers)
+    }
+
+    /// The same where most of it is of no interest: `each` sees family and attributes, and nothing is kept.
+    pub(crate) fn dump_each(
+        &mut self,
+        subsystem: u16,
+        kind: u16,
+        family: u8,
+        each: impl FnMut(u8, &[u8]),
+    ) -> Result<(), NftablesError> {
+        self.read_dump(
+            encode_message(subsystem << 8 | kind, libc::NLM_F_DUMP as u16, family, 0, |_| {}),
+            each,
+        )
+    }
+
+    fn read_dump(
+        &mut self,
+        mut request: Vec<u8>,
+        mut each: impl FnMut(u8, &[u8]),
+    ) -> Result<(), NftablesError> {
         self.sequence = self.sequence.wrapping_add(1);
-        let kind = subsystem << 8 | kind;
-        let mut request = encode_message(kind, libc::NLM_F_DUMP as u16, family, 0, fill);
         number(&mut request, self.sequence);
         self.transmit(&request)?;
-        let mut answers = Vec::new();
         for _ in 0..ANSWERS_MAXIMUM {
             for (header, payload) in split(&self.receive()?) {
                 if header.sequence != self.sequence {
                     continue;
                 }
                 match i32::from(header.kind) {
-                    libc::NLMSG_DONE => return Ok(answers),
+                    libc::NLMSG_DONE => return Ok(()),
                     libc::NLMSG_ERROR => {
                         let code = i32::from_ne_bytes(*payload.first_chunk().ok_or(NftablesError::Answer)?);
                         let source = io::Error::from_raw_os_error(code.wrapping_neg());
@@ -267,7 +289,7 @@ impl NftablesSocket {
                     _ => {
                         let (netfilter, attributes) =
                             payload.split_first_chunk::<4>().ok_or(NftablesError::Answer)?;
-                        answers.push((netfilter[0], attributes.to_vec()));
+                        each(netfilter[0], attributes);
                     }
                 }
             }
