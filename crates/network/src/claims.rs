@@ -1,6 +1,7 @@
 //! Which instance on a machine makes its VPCs in which networks. Routes alone do not tell: a bridge is made when its
 //! first task comes, and two instances could by then have promised the same addresses.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
@@ -36,16 +37,25 @@ pub async fn claim_vpc_cidrs(name: &str, used: &[Ipv4Cidr]) -> Result<Vec<Ipv4Ci
     Ok(claimed)
 }
 
-/// The networks that no VPC of the instance `name` can have: those that this machine routes elsewhere, and those that other
-/// running instances have claimed.
-pub async fn taken_vpc_cidrs(name: &str) -> Result<Vec<Ipv4Cidr>, NetworkError> {
+/// Claims `new` for a VPC of the instance `name`, and goes on claiming `kept`, which is everything that it claimed before and
+/// needs on. Gives the network that `new` overlaps where the machine routes it elsewhere or another running instance has claimed
+/// it; nothing changes then.
+pub async fn change_vpc_claims(
+    name: &str,
+    kept: &[Ipv4Cidr],
+    new: Option<Ipv4Cidr>,
+) -> Result<Option<Ipv4Cidr>, NetworkError> {
     let shared = Shared::of_this_namespace()?;
     let (host, links) = (host_networks(name).await?, Links::open()?.list().await?);
     let _lock = shared.lock()?;
-    let mut taken = taken(name, &shared, &links, host)?;
-    // The default route is everybody's.
-    taken.retain(|taken| taken.prefix_length() > 0);
-    Ok(taken)
+    let taken = taken(name, &shared, &links, host)?;
+    let overlaps = |taken: &Ipv4Cidr| taken.prefix_length() > 0 && new.is_some_and(|new| new.overlaps(taken));
+    if let Some(taken) = taken.into_iter().find(overlaps) {
+        return Ok(Some(taken));
+    }
+    let claimed: BTreeSet<Ipv4Cidr> = kept.iter().copied().chain(new).collect();
+    shared.write(&format!("claim-{name}"), &serde_json::to_string(&claimed).unwrap_or_default())?;
+    Ok(None)
 }
 
 /// What others have, with the lock held. Claims of instances that are gone are removed.

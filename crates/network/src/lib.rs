@@ -44,7 +44,7 @@ mod sysctl;
 
 pub use check::{Finding, check};
 pub use choose::{choose_vpc_cidr, usable_vpc_cidrs};
-pub use claims::{claim_public_addresses, claim_vpc_cidrs, taken_vpc_cidrs};
+pub use claims::{change_vpc_claims, claim_public_addresses, claim_vpc_cidrs};
 pub use config::{Attachment, NetworkConfig, SubnetNetwork, TaskNetwork, VpcNetwork};
 pub use container_network::ContainerNetwork;
 pub use error::NetworkError;

@@ -476,6 +476,18 @@ fn instances_claim_networks_apart() {
         let other = claim("u", &["10.7.0.0/16"]).await;
         assert_eq!(other[0].to_string(), "10.7.0.0/16", "what it uses already stays its own");
         assert!(other.len() > 20 && !other.iter().any(|network| first.contains(network)));
+        let change = async |name: &str, kept: &[base::Ipv4Cidr], new: &str| {
+            let taken = network::change_vpc_claims(name, kept, new.parse().ok()).await.unwrap();
+            taken.map(|taken| taken.to_string())
+        };
+        assert_eq!(change("t", &first, "10.7.1.0/24").await.as_deref(), Some("10.7.0.0/16"));
+        assert_eq!(change("t", &first, "192.0.2.0/24").await, None);
+        let first_of_all: Vec<_> = first.iter().copied().chain("192.0.2.0/24".parse().ok()).collect();
+        assert_eq!(change("u", &other, "192.0.2.0/24").await.as_deref(), Some("192.0.2.0/24"));
+        assert_eq!(change("t", &first_of_all, "198.51.100.0/24").await, None);
+        assert_eq!(change("u", &other, "192.0.2.128/25").await.as_deref(), Some("192.0.2.0/24"), "kept");
+        assert_eq!(change("t", &first, "none").await, None);
+        assert_eq!(change("u", &other, "192.0.2.0/24").await, None, "given back");
         one.shutdown().await.unwrap();
         let other = claim("u", &[]).await;
         assert_eq!(other[0].to_string(), "172.31.0.0/16", "free again");

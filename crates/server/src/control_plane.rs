@@ -1,6 +1,7 @@
 //! The control plane: store, AWS services, sessions with agents, and the listener in front of them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,7 +78,8 @@ impl ControlPlane {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let endpoint = endpoint_of(address);
         let networks = vpc_networks(dir, &*ids, &store).await;
-        let reserved = reserved_networks(dir, &*ids).await.into();
+        let claims =
+            Arc::new(ClaimedNetworks { name: dir.instance_name(&*ids).ok(), pool: networks.clone() });
         set_public_addresses(&store, arguments.public_addresses, dir, &*ids).await?;
         let (authentication, believed) = trust(arguments.auth, &arguments.account, &root_key, &node_key);
         let tables = vec![
@@ -94,7 +96,7 @@ impl ControlPlane {
                 store.clone(),
                 Arc::clone(&ids),
                 networks.into(),
-                reserved,
+                claims,
             ))),
             logs.table(),
             api::sts::service(Arc::new(sts::Sts)),
@@ -264,14 +266,32 @@ async fn vpc_networks(dir: &DataDir, ids: &dyn Ids, store: &Store) -> Vec<Ipv4Ci
     network::usable_vpc_cidrs(&host_routes())
 }
 
-/// The networks that no VPC can have, as [`vpc_networks`] finds them.
-async fn reserved_networks(dir: &DataDir, ids: &dyn Ids) -> Vec<Ipv4Cidr> {
-    if let Ok(name) = dir.instance_name(ids)
-        && let Ok(taken) = network::taken_vpc_cidrs(&name).await
-    {
-        return taken;
+/// What this Roadstead claims of the machine's networks.
+struct ClaimedNetworks {
+    /// Its name on the machine, where it has one.
+    name: Option<String>,
+    /// What it claimed at its start.
+    pool: Vec<Ipv4Cidr>,
+}
+
+impl ec2::MachineNetworks for ClaimedNetworks {
+    fn claim<'a>(
+        &'a self,
+        kept: &'a [Ipv4Cidr],
+        new: Option<Ipv4Cidr>,
+    ) -> Pin<Box<dyn Future<Output = Option<Ipv4Cidr>> + Send + 'a>> {
+        Box::pin(async move {
+            let kept = [&self.pool[..], kept].concat();
+            if let Some(name) = &self.name
+                && let Ok(taken) = network::change_vpc_claims(name, &kept, new).await
+            {
+                return taken;
+            }
+            let is_taken =
+                |taken: &Ipv4Cidr| taken.prefix_length() > 0 && new.is_some_and(|new| new.overlaps(taken));
+            host_routes().into_iter().find(is_taken)
+        })
     }
-    host_routes()
 }
 
 /// Where public addresses come from: what the operator gave, or a network that no other Roadstead on this machine claims.

@@ -4,11 +4,12 @@
 //! Every (account, region) has a default VPC, made on the first call. The rows are those that ECS takes addresses from, so
 //! what is described is what tasks have.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use base::{Ids, Ipv4Cidr};
 use domain::DefaultVpc;
-use store::{Row, Snapshot, Store, Transaction, Versioned, rows_vpc};
+use store::{Prefix, Row, Snapshot, Store, Transaction, Versioned, rows_vpc};
 use tokio::sync::Mutex;
 use wire::{Call, Fault};
 
@@ -25,22 +26,58 @@ pub struct Ec2 {
     store: Store,
     ids: Arc<dyn Ids>,
     networks: Arc<[Ipv4Cidr]>,
-    /// Networks that the machine routes elsewhere: no VPC can have them.
-    reserved: Arc<[Ipv4Cidr]>,
+    machine: Arc<dyn MachineNetworks>,
     /// Calls that change something take turns: what one finds free, unused or below a quota stays so until it is done.
     turn: Mutex<()>,
+    /// Calls that claim a network or give one back take turns too, from the claim to what comes of it.
+    claiming: Mutex<()>,
+}
+
+/// The networks of the machine, which others use too.
+pub trait MachineNetworks: Send + Sync {
+    /// Claims `new` for a VPC to come, so that no other Roadstead on the machine makes one there, and goes on claiming `kept`.
+    /// Gives the network that `new` overlaps where the machine routes it elsewhere or another has claimed it; nothing changes then.
+    fn claim<'a>(
+        &'a self,
+        kept: &'a [Ipv4Cidr],
+        new: Option<Ipv4Cidr>,
+    ) -> Pin<Box<dyn Future<Output = Option<Ipv4Cidr>> + Send + 'a>>;
 }
 
 impl Ec2 {
-    /// The service on a store. `networks` are those that default VPCs are made in, best first; `reserved` are those that
-    /// the machine routes elsewhere.
+    /// The service on a store. `networks` are those that default VPCs are made in, best first.
     pub fn new(
         store: Store,
         ids: Arc<dyn Ids>,
         networks: Arc<[Ipv4Cidr]>,
-        reserved: Arc<[Ipv4Cidr]>,
+        machine: Arc<dyn MachineNetworks>,
     ) -> Self {
-        Self { store, ids, networks, reserved, turn: Mutex::new(()) }
+        Self { store, ids, networks, machine, turn: Mutex::new(()), claiming: Mutex::new(()) }
+    }
+
+    /// Claims a network for a VPC that `make` makes then, told which network of others it overlaps; whatever comes of it, what is
+    /// claimed afterwards is what VPCs have.
+    pub(crate) async fn with_claim<T>(
+        &self,
+        network: Option<Ipv4Cidr>,
+        make: impl AsyncFnOnce(Option<Ipv4Cidr>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let _alone = self.claiming.lock().await;
+        let taken = match network {
+            Some(_) => self.machine.claim(&self.networks_in_use(), network).await,
+            None => None,
+        };
+        let made = make(taken).await;
+        // Claimed already where a VPC was made.
+        if made.is_err() == network.is_some() {
+            self.machine.claim(&self.networks_in_use(), None).await;
+        }
+        made
+    }
+
+    fn networks_in_use(&self) -> Vec<Ipv4Cidr> {
+        let snapshot = self.store.snapshot();
+        snapshot.scan::<rows_vpc::VpcCidrUse>(Prefix::everything(), None).map(|used| used.cidr).collect()
     }
 
     /// The default VPC of the caller's account and region; `None` where it was deleted.

@@ -1,7 +1,8 @@
 //! Request text in, answer text out, through the real protocol.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 
 use base::{Clock, Ids as _, ManualClock, Scope, SeededIds, Timestamp};
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use domain::{
 use store::{Options, Store, Transaction, rows, rows_vpc};
 use wire::{Authentication, Gateway, GatewaySettings, RootAndNodes};
 
-use crate::Ec2;
+use crate::{Ec2, MachineNetworks};
 
 /// A server of EC2 alone, with ids that repeat from run to run.
 pub(crate) struct Server {
@@ -21,6 +22,30 @@ pub(crate) struct Server {
     clock: Arc<ManualClock>,
     ids: Arc<SeededIds>,
     networks: Arc<[base::Ipv4Cidr]>,
+    machine: Arc<Machine>,
+}
+
+/// A machine that routes 192.0.2.0/24 elsewhere.
+#[derive(Default)]
+struct Machine {
+    claimed: Mutex<Vec<base::Ipv4Cidr>>,
+}
+
+impl MachineNetworks for Machine {
+    fn claim<'a>(
+        &'a self,
+        kept: &'a [base::Ipv4Cidr],
+        new: Option<base::Ipv4Cidr>,
+    ) -> Pin<Box<dyn Future<Output = Option<base::Ipv4Cidr>> + Send + 'a>> {
+        Box::pin(async move {
+            let elsewhere: base::Ipv4Cidr = "192.0.2.0/24".parse().unwrap();
+            if new.is_some_and(|new| new.overlaps(&elsewhere)) {
+                return Some(elsewhere);
+            }
+            *self.claimed.lock().unwrap() = kept.iter().copied().chain(new).collect();
+            None
+        })
+    }
 }
 
 pub(crate) fn scope() -> Scope {
@@ -34,8 +59,8 @@ impl Server {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
         let networks: Arc<[base::Ipv4Cidr]> =
             ["172.31.0.0/16", "172.30.0.0/16"].iter().map(|text| text.parse().unwrap()).collect();
-        let reserved: Arc<[base::Ipv4Cidr]> = Arc::new(["192.0.2.0/24".parse().unwrap()]);
-        let ec2 = Ec2::new(store.clone(), ids.clone(), networks.clone(), reserved);
+        let machine = Arc::new(Machine::default());
+        let ec2 = Ec2::new(store.clone(), ids.clone(), networks.clone(), machine.clone());
         let gateway = Gateway::new(GatewaySettings {
             tables: vec![api::ec2::service(Arc::new(ec2))],
             authentication: Authentication::Any,
@@ -45,7 +70,14 @@ impl Server {
             default_scope: scope(),
             endpoint: "http://127.0.0.1:4566".to_owned(),
         });
-        Self { store, gateway, clock, ids, networks }
+        Self { store, gateway, clock, ids, networks, machine }
+    }
+
+    /// The networks that the machine keeps for us.
+    pub(crate) fn claimed(&self) -> Vec<base::Ipv4Cidr> {
+        let mut claimed = self.machine.claimed.lock().unwrap().clone();
+        claimed.sort();
+        claimed
     }
 
     /// Sends `Action=…&…` and gives the status and the answer, one element a line, without the request's id.

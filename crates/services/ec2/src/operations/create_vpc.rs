@@ -26,24 +26,23 @@ impl Operation<CreateVpc> for Ec2 {
         let tags = tag::of_specifications(input.tag_specifications, TaggedKind::Vpc)?;
         let has_ipv6 = input.amazon_provided_ipv6_cidr_block == Some(true);
         let made = self
-            .change(call, input.dry_run, |snapshot| {
-                vpc::check_free(snapshot, &call.scope, cidr, &self.reserved)?;
-                vpc::check_quota(snapshot, &call.scope)?;
-                let mut made = domain::new_vpc(
-                    &call.scope,
-                    cidr,
-                    vpc::dhcp_options_id(snapshot, &call.scope),
-                    &*self.ids,
-                );
-                made.vpc.tags.clone_from(&tags);
-                if has_ipv6 {
-                    made.vpc.ipv6 = Some(vpc::new_ipv6(snapshot, &*self.ids));
-                    made.security_group.rules.extend(domain::to_everyone_ipv6(&*self.ids));
-                }
-                let mut transaction = Transaction::new();
-                rows_vpc::take_vpc_cidr(snapshot, &mut transaction, &made.vpc);
-                transaction.insert(made.vpc.clone()).insert(made.security_group).insert(made.route_table);
-                Ok((transaction, made.vpc))
+            .with_claim(Some(cidr), async |taken| {
+                self.change(call, input.dry_run, |snapshot| {
+                    vpc::check_free(snapshot, &call.scope, cidr, taken)?;
+                    vpc::check_quota(snapshot, &call.scope)?;
+                    let options = vpc::dhcp_options_id(snapshot, &call.scope);
+                    let mut made = domain::new_vpc(&call.scope, cidr, options, &*self.ids);
+                    made.vpc.tags.clone_from(&tags);
+                    if has_ipv6 {
+                        made.vpc.ipv6 = Some(vpc::new_ipv6(snapshot, &*self.ids));
+                        made.security_group.rules.extend(domain::to_everyone_ipv6(&*self.ids));
+                    }
+                    let mut transaction = Transaction::new();
+                    rows_vpc::take_vpc_cidr(snapshot, &mut transaction, &made.vpc);
+                    transaction.insert(made.vpc.clone()).insert(made.security_group).insert(made.route_table);
+                    Ok((transaction, made.vpc))
+                })
+                .await
             })
             .await?;
         Ok(CreateVpcResult { vpc: Some(vpc::describe(&made)) })
@@ -165,6 +164,24 @@ mod tests {
         );
         let fault = server.fault(&format!("{CREATE}&CidrBlock=192.0.2.128/25")).await;
         assert!(fault.contains("which this machine routes elsewhere"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn a_network_is_claimed_as_long_as_a_vpc_has_it() {
+        let server = Server::new();
+        server.default_vpc().await;
+        let kept = server.create_vpc("10.0.0.0/16").await;
+        let gone = server.create_vpc("10.1.0.0/16").await;
+        let claimed = || server.claimed().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(claimed(), ["10.0.0.0/16", "10.1.0.0/16", "172.31.0.0/16"]);
+        for refused in
+            ["CidrBlock=10.0.0.0/24", "CidrBlock=10.2.0.0/16&DryRun=true", "CidrBlock=192.0.2.0/24"]
+        {
+            server.fault(&format!("{CREATE}&{refused}")).await;
+            assert_eq!(claimed().len(), 3, "{refused}");
+        }
+        server.done(&format!("Action=DeleteVpc&VpcId={gone}")).await;
+        assert_eq!(claimed(), ["10.0.0.0/16", "172.31.0.0/16"], "{kept} alone is left");
     }
 
     #[tokio::test]

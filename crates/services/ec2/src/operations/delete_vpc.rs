@@ -7,7 +7,7 @@ use api::ec2::operations::DeleteVpc;
 use wire::{Call, Fault, Operation, Permission, Unit};
 
 use domain::{InternetGateway, RouteTable, SecurityGroup, Subnet, Vpc};
-use store::{Key, Transaction, rows_vpc};
+use store::{Key, Snapshot, Transaction, rows_vpc};
 
 use crate::resources::{resource_arn, vpc};
 use crate::{Ec2, faults};
@@ -19,7 +19,7 @@ impl Operation<DeleteVpc> for Ec2 {
 
     async fn handle(&self, call: &Call, input: DeleteVpcRequest) -> Result<Unit, Fault> {
         let id = input.vpc_id.unwrap_or_default();
-        self.change(call, input.dry_run, |snapshot| {
+        let delete = |snapshot: &Snapshot| {
             let vpc = vpc::KIND.find::<Vpc>(snapshot, &call.scope, &id)?;
             let everything = || Key::prefix(&call.scope, &[]);
             let has_subnets = snapshot.scan::<Subnet>(everything(), None).any(|subnet| subnet.vpc == id);
@@ -42,8 +42,8 @@ impl Operation<DeleteVpc> for Ec2 {
             }
             rows_vpc::release_vpc_cidr(snapshot, &mut transaction, &vpc);
             Ok((transaction, ()))
-        })
-        .await?;
+        };
+        self.with_claim(None, async |_| self.change(call, input.dry_run, delete).await).await?;
         Ok(Unit::default())
     }
 }

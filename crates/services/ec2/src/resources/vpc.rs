@@ -170,7 +170,7 @@ pub(crate) fn check_free(
     snapshot: &Snapshot,
     scope: &Scope,
     cidr: Ipv4Cidr,
-    reserved: &[Ipv4Cidr],
+    taken: Option<Ipv4Cidr>,
 ) -> Result<(), Fault> {
     let refused = |message: String| Err(Fault::new("InvalidVpc.Range", message, 400));
     if let Some(used) = rows_vpc::vpc_that_overlaps(snapshot, &cidr) {
@@ -185,8 +185,10 @@ pub(crate) fn check_free(
             used.cidr
         ));
     }
-    if let Some(other) = reserved.iter().find(|other| other.overlaps(&cidr)) {
-        return refused(format!("The CIDR '{cidr}' overlaps {other}, which this machine routes elsewhere."));
+    if let Some(other) = taken {
+        return refused(format!(
+            "The CIDR '{cidr}' overlaps {other}, which this machine routes elsewhere or another Roadstead on it has claimed."
+        ));
     }
     Ok(())
 }
