@@ -1,7 +1,7 @@
 //! Answers from upstream, kept for as long as they allow. Sources: RFC 2308 (nothing found), RFC 8767 (past their time).
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::Hash;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{RData, Record, RecordType};
@@ -33,6 +33,11 @@ impl Kept {
         Self { code, answers, authorities, ttl_seconds, taken_at: now }
     }
 
+    /// Whether it may be kept at all.
+    pub const fn may_be_kept(&self) -> bool {
+        self.ttl_seconds > 0
+    }
+
     fn age_seconds(&self, now: i64) -> u32 {
         u32::try_from((now - self.taken_at) / 1000).unwrap_or_default()
     }
@@ -48,6 +53,12 @@ impl Kept {
         let age = self.age_seconds(now);
         let is_usable = self.ttl_seconds > 0 && age < self.ttl_seconds.saturating_add(STALE_SECONDS_MAXIMUM);
         is_usable.then(|| self.with_ttl(|_| STALE_TTL_SECONDS))
+    }
+
+    /// For at most so long, or for so long where the records do not say.
+    pub fn at_most(mut self, seconds: u32) -> Self {
+        self.ttl_seconds = if self.may_be_kept() { self.ttl_seconds.min(seconds) } else { seconds };
+        self
     }
 
     fn with_ttl(&self, change: impl Fn(u32) -> u32) -> Self {
@@ -81,28 +92,30 @@ fn lifetime(code: ResponseCode, answers: &[Record], authorities: &[Record]) -> u
 
 /// A bounded number of answers. The younger half fills up; then the older one is dropped and the younger grows old, so that
 /// what is asked for stays.
-#[derive(Default)]
-pub(crate) struct Cache {
-    young: HashMap<CacheKey, Arc<Kept>>,
-    old: HashMap<CacheKey, Arc<Kept>>,
+pub(crate) struct Cache<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
 }
 
-impl Cache {
+impl<K, V> Default for Cache<K, V> {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new() }
+    }
+}
+
+impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     /// What was kept, fresh or not.
-    pub fn get(&mut self, key: &CacheKey) -> Option<Arc<Kept>> {
+    pub fn get(&mut self, key: &K) -> Option<V> {
         if let Some(found) = self.young.get(key) {
-            return Some(Arc::clone(found));
+            return Some(found.clone());
         }
         let (key, found) = self.old.remove_entry(key)?;
-        self.put(key, Arc::clone(&found));
+        self.put(key, found.clone());
         Some(found)
     }
 
-    /// Keeps an answer that may be kept.
-    pub fn put(&mut self, key: CacheKey, kept: Arc<Kept>) {
-        if kept.ttl_seconds == 0 {
-            return;
-        }
+    /// Keeps an answer.
+    pub fn put(&mut self, key: K, kept: V) {
         if self.young.len() >= CACHED_ANSWERS / 2 {
             self.old = std::mem::take(&mut self.young);
         }
@@ -114,6 +127,8 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use domain::DnsName;
     use hickory_proto::rr::Name;
     use hickory_proto::rr::rdata::{A, SOA};

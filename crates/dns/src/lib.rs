@@ -24,6 +24,7 @@ mod resolver;
 mod routing;
 mod server;
 mod system;
+mod there;
 mod upstream;
 mod zone;
 
@@ -32,4 +33,5 @@ pub use look_up::{Asker, Authority, Lookup, View, asker_of, health_check_is_heal
 pub use message::{Question, Unreadable, read_question};
 pub use resolver::{Resolver, ResolverConfig};
 pub use server::{Server, ServerError};
+pub use there::{ControlPlaneNames, NodeAnswer, answer_node};
 pub use upstream::UpstreamServers;

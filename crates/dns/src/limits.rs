@@ -41,3 +41,10 @@ pub const STALE_TTL_SECONDS: u32 = 30;
 pub const MULTIVALUE_MAXIMUM: usize = 8;
 /// How many aliases lead to one another. Ours.
 pub const ALIASES_MAXIMUM: usize = 4;
+/// Seconds for which a node gives again what the control plane said without asking: a change is in force on every machine
+/// by then. Ours.
+pub const TOLD_SECONDS_MAXIMUM: u32 = 5;
+/// How long a node waits for the control plane: what is left of [`UPSTREAM_PATIENCE`] is upstream's.
+pub const CONTROL_PLANE_PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a control plane that did not answer is not asked again, in milliseconds: names outside should not wait for it each time.
+pub const CONTROL_PLANE_PAUSE: i64 = 5000;

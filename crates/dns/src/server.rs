@@ -126,7 +126,7 @@ async fn read_datagrams(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
         };
         match shared.resolver.begin(source.ip(), &question) {
             Step::Done(reply) => send(&socket, source, &question, reply).await,
-            Step::Upstream(pending) => {
+            Step::Later(pending) => {
                 let Ok(permit) = Arc::clone(&shared.waiting).try_acquire_owned() else {
                     send(&socket, source, &question, Reply::of(ResponseCode::ServFail)).await;
                     continue;
@@ -189,7 +189,7 @@ async fn converse(shared: &Shared, mut stream: TcpStream, source: IpAddr) -> io:
             Ok(question) => {
                 let reply = match shared.resolver.begin(source, &question) {
                     Step::Done(reply) => reply,
-                    Step::Upstream(pending) => match shared.waiting.try_acquire() {
+                    Step::Later(pending) => match shared.waiting.try_acquire() {
                         Ok(_permit) => shared.resolver.finish(pending).await,
                         Err(_) => Reply::of(ResponseCode::ServFail),
                     },

@@ -49,7 +49,7 @@ struct Inner {
     /// Our own addresses, which are not asked.
     own: Mutex<Vec<SocketAddr>>,
     file: Mutex<FileServers>,
-    cache: Mutex<Cache>,
+    cache: Mutex<Cache<CacheKey, Arc<Kept>>>,
     /// One question is asked once, however many wait for it: a name server that asks us back waits for itself, and ends.
     exchanges: Mutex<Exchanges>,
     waiting: Arc<Semaphore>,
@@ -141,7 +141,9 @@ impl Upstream {
         let now = self.0.clock.now().as_millis();
         let kept = Kept::new(message.metadata.response_code, message.answers, message.authorities, now);
         let kept = Arc::new(kept);
-        lock(&self.0.cache).put(key.clone(), Arc::clone(&kept));
+        if kept.may_be_kept() {
+            lock(&self.0.cache).put(key.clone(), Arc::clone(&kept));
+        }
         Ok(kept)
     }
 
