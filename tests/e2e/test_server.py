@@ -145,6 +145,46 @@ def test_regions_are_apart(roadstead):
     assert networks["us-east-1"] != networks["eu-west-1"]
 
 
+def names_on(control):
+    """What a task in a VPC resolves of a private zone and of Cloud Map, by its exit codes and words."""
+    ec2, route53, discovery = (control.client(name) for name in ("ec2", "route53", "servicediscovery"))
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    zone = route53.create_hosted_zone(
+        Name="corp.example", CallerReference="one", VPC={"VPCId": vpc, "VPCRegion": "us-east-1"}
+    )["HostedZone"]["Id"]
+    record = {"Name": "db.corp.example", "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "10.1.2.3"}]}
+    batch = {"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]}
+    route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
+    operation = discovery.create_private_dns_namespace(Name="insurance.local", Vpc=vpc)["OperationId"]
+    namespace = discovery.get_operation(OperationId=operation)["Operation"]["Targets"]["NAMESPACE"]
+    service = discovery.create_service(
+        Name="backend", NamespaceId=namespace, DnsConfig={"DnsRecords": [{"Type": "A", "TTL": 10}]}
+    )["Service"]["Id"]
+    discovery.register_instance(ServiceId=service, InstanceId="i-1", Attributes={"AWS_INSTANCE_IPV4": "172.31.9.9"})
+    ecs, logs = control.client("ecs"), control.client("logs")
+    ask = "; ".join(f"nslookup {name} | sed -n '/^Name/,$ s/^Address.* //p'" for name in ("db.corp.example", "backend.insurance.local"))
+    options = {"awslogs-group": "/names", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "n", "awslogs-create-group": "true"}
+    ecs.register_task_definition(
+        family="names", networkMode="awsvpc",
+        containerDefinitions=[{
+            "name": "main", "image": "busybox:latest", "memory": 64, "command": ["sh", "-c", f"{ask}; echo end"],
+            "logConfiguration": {"logDriver": "awslogs", "options": options},
+        }],
+    )
+    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    network = {"awsvpcConfiguration": {"subnets": [subnet]}}
+    task = ecs.run_task(taskDefinition="names", networkConfiguration=network)["tasks"][0]["taskArn"]
+    ecs.get_waiter("tasks_stopped").wait(tasks=[task], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+
+    def lines():
+        stream = f"n/main/{task.rsplit('/', 1)[1]}"
+        events = logs.get_log_events(logGroupName="/names", logStreamName=stream, startFromHead=True)["events"]
+        texts = [event["message"] for event in events]
+        return texts[:-1] if texts[-1:] == ["end"] else None
+
+    return wait_for(lines, what="the task's lines")
+
+
 def test_the_halves_of_up_work_apart(tmp_path):
     """`roadstead server` alone, and `roadstead agent` that joins it."""
     from conftest import busybox_archive
@@ -177,6 +217,7 @@ def test_the_halves_of_up_work_apart(tmp_path):
         task = ecs.run_task(taskDefinition="sleeper")["tasks"][0]["taskArn"]
         status = lambda: ecs.describe_tasks(tasks=[task])["tasks"][0]["lastStatus"]  # noqa: E731
         wait_for(lambda: status() == "RUNNING", what="RUNNING")
+        assert names_on(control) == ["10.1.2.3", "172.31.9.9"], "the node's resolver is told what the control plane knows"
         processes[1].kill()
         processes[1].wait()
         wait_for(lambda: not described()["agentConnected"], what="the lost agent")

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::frame::{self, FrameError};
+use crate::names::{NAME_ANSWER, NAME_QUESTION, NameAnswerMessage, NameQuestionMessage};
 use crate::network_policy::{NETWORK_POLICY, NetworkPolicyMessage};
 use crate::payload::{
     Attachment, DesiredStatus, NetworkInterface, PayloadMessage, RoleCredentials, RoleType,
@@ -37,6 +38,8 @@ pub enum ServerMessage {
     NetworkPolicy(Box<NetworkPolicyMessage>),
     /// Where services are that tasks call through Service Connect.
     ServiceConnect(Box<ServiceConnectMessage>),
+    /// What a name leads to that the agent asked about; ours alone.
+    NameAnswer(NameAnswerMessage),
     /// The connection is about to be closed, or an error (`ErrorMessage` and the exceptions); to be logged only.
     Notice {
         /// `CloseMessage`, `ErrorMessage`, `InactiveInstanceException` …
@@ -81,6 +84,7 @@ impl ServerMessage {
             "StageUpdateMessage" => Self::StageUpdate(frame::body(&kind, message)?),
             "PerformUpdateMessage" => Self::PerformUpdate(frame::body(&kind, message)?),
             NETWORK_POLICY => Self::NetworkPolicy(frame::body(&kind, message)?),
+            NAME_ANSWER => Self::NameAnswer(frame::body(&kind, message)?),
             notice if NOTICES.contains(&notice) => {
                 let message = message.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
                 Self::Notice { kind, message }
@@ -108,6 +112,7 @@ impl ServerMessage {
             Self::StageUpdate(message) => frame::seal("StageUpdateMessage", message),
             Self::PerformUpdate(message) => frame::seal("PerformUpdateMessage", message),
             Self::NetworkPolicy(message) => frame::seal(NETWORK_POLICY, message),
+            Self::NameAnswer(message) => frame::seal(NAME_ANSWER, message),
             Self::Notice { kind, message } => frame::seal(kind, &Notice { message }),
             Self::Unknown(kind) => frame::seal(kind, &Value::Object(serde_json::Map::new())),
         }
@@ -132,6 +137,8 @@ pub enum AgentMessage {
     RoleCredentialsAck(IamRoleCredentialsAckRequest),
     /// "These run here and are not in your manifest: shall I stop them?"
     TaskStopVerification(TaskStopVerificationMessage),
+    /// What does a name lead to? Ours alone.
+    NameQuestion(NameQuestionMessage),
     /// A type that this version does not know: to be logged and dropped.
     Unknown(String),
 }
@@ -146,6 +153,7 @@ impl AgentMessage {
             "HeartbeatAckRequest" => Self::HeartbeatAck(frame::body(&kind, message)?),
             "IAMRoleCredentialsAckRequest" => Self::RoleCredentialsAck(frame::body(&kind, message)?),
             "TaskStopVerificationMessage" => Self::TaskStopVerification(frame::body(&kind, message)?),
+            NAME_QUESTION => Self::NameQuestion(frame::body(&kind, message)?),
             _ => Self::Unknown(kind),
         })
     }
@@ -158,6 +166,7 @@ impl AgentMessage {
             Self::HeartbeatAck(message) => frame::seal("HeartbeatAckRequest", message),
             Self::RoleCredentialsAck(message) => frame::seal("IAMRoleCredentialsAckRequest", message),
             Self::TaskStopVerification(message) => frame::seal("TaskStopVerificationMessage", message),
+            Self::NameQuestion(message) => frame::seal(NAME_QUESTION, message),
             Self::Unknown(kind) => frame::seal(kind, &Value::Object(serde_json::Map::new())),
         }
     }

@@ -11,6 +11,7 @@
 pub mod acs;
 pub mod docker;
 mod frame;
+pub mod names;
 pub mod network_policy;
 pub mod payload;
 pub mod query;

@@ -9,6 +9,8 @@ use base::{Clock, Ids};
 use client::SigningKey;
 use http::Uri;
 
+use crate::names::NameQuestions;
+
 /// What an agent is told about its node. Names of AWS's settings (`ECS_…`) stand in the comments where there is one.
 #[derive(Clone)]
 pub struct AgentConfig {
@@ -60,6 +62,8 @@ pub struct AgentConfig {
     pub metadata_listen: Option<SocketAddr>,
     /// Where this machine's resolver answers; absent: tasks ask whom the host asks.
     pub resolver: Option<SocketAddrV4>,
+    /// What that resolver asks the control plane, where it is not in the same process.
+    pub names: NameQuestions,
     /// How often usage is sampled. Metrics go out every 20 seconds.
     pub stats_interval: Duration,
     /// The time.
@@ -104,6 +108,7 @@ impl AgentConfig {
             image_cleanup_interval: Duration::from_mins(30),
             metadata_listen: None,
             resolver: None,
+            names: NameQuestions::default(),
             stats_interval: Duration::from_secs(5),
             clock,
             ids,

@@ -16,6 +16,7 @@ mod files;
 mod images;
 mod logs;
 mod metadata;
+mod names;
 mod network_policy;
 mod registration;
 mod registry_credentials;
@@ -28,6 +29,7 @@ mod telemetry;
 
 pub use agent::{Agent, AgentError, AgentHandle, ShutdownMode};
 pub use config::{AgentConfig, ImagePullBehavior};
+pub use names::NameQuestions;
 pub use registration::{FARGATE_CAPACITY, OVER_COMMIT_PERCENT, RegistrationError};
 pub use seams::{BoxFuture, ContainerEngine, ImageSource, TaskNetworking};
 pub use state::StateError;

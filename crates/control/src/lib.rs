@@ -7,6 +7,7 @@ pub mod deployment_configuration;
 mod dispatch;
 mod health;
 mod loops;
+mod names;
 mod network_policy;
 mod payload;
 pub mod seams;

@@ -12,6 +12,7 @@ use agent_protocol::acs::{
     AgentMessage, HeartbeatMessage, ServerMessage, TaskIdentifier, TaskManifestMessage,
     TaskStopVerificationAck, TaskStopVerificationMessage,
 };
+use agent_protocol::names::NameQuestionMessage;
 use agent_protocol::network_policy::NetworkPolicyMessage;
 use agent_protocol::payload::{DesiredStatus as WireStatus, PayloadMessage};
 use agent_protocol::query::AcsQuery;
@@ -41,7 +42,7 @@ use wire::{Principal, PrincipalKind};
 use crate::dispatch::{Registration, turned_true};
 use crate::loops::task_network;
 use crate::network_policy::NetworkPolicies;
-use crate::{Control, payload, service_connect};
+use crate::{Control, names, payload, service_connect};
 
 /// How often a heartbeat is sent. The stock agent closes after a minute of silence; ours is told sooner.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -400,6 +401,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 Ok(())
             }
             Ok(AgentMessage::TaskStopVerification(candidates)) => self.verify(&candidates).await,
+            Ok(AgentMessage::NameQuestion(question)) => self.answer_name(&question).await,
             Ok(AgentMessage::HeartbeatAck(_) | AgentMessage::RoleCredentialsAck(_)) => Ok(()),
             Ok(AgentMessage::Unknown(kind)) => {
                 tracing::debug!(kind, "a message of an unknown type from an agent");
@@ -410,6 +412,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 Ok(())
             }
         }
+    }
+
+    /// Tells the node's resolver what a name of ours leads to.
+    async fn answer_name(&mut self, question: &NameQuestionMessage) -> Result<(), End> {
+        let Some(scope) = self.admission.cluster.scope() else { return Ok(()) };
+        let snapshot = self.control.store.snapshot();
+        let answer = names::answer(&snapshot, &scope, |vpc| self.networks.contains_key(vpc), question);
+        drop(snapshot);
+        self.send(&ServerMessage::NameAnswer(answer)).await
     }
 
     /// Takes an acknowledged order out of the outbox; a place in flight is free for the next one.

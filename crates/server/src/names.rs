@@ -1,12 +1,14 @@
 //! The resolver: on the machine's own address for tasks and host, and where `--dns-listen` says.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use agent::NameQuestions;
 use base::{RandomIds, Scope, SystemClock};
-use dns::{HealthChecker, Resolver, ResolverConfig, Server, UpstreamServers};
-use network::Network;
+use dns::{ControlPlaneNames, HealthChecker, NodeAnswer, Resolver, ResolverConfig, Server, UpstreamServers};
+use network::{Network, VpcNetwork};
 use store::Store;
 use tokio::task::JoinSet;
 
@@ -24,6 +26,34 @@ pub struct Names {
     servers: Vec<Server>,
     /// What looks at the endpoints of health checks.
     _checking: JoinSet<()>,
+}
+
+/// The control plane of a node that joined one, and the node's VPCs.
+struct ControlPlane {
+    questions: NameQuestions,
+    network: Network,
+}
+
+impl ControlPlaneNames for ControlPlane {
+    fn represented_by(&self, source: IpAddr) -> IpAddr {
+        let contains = |vpc: &VpcNetwork| match source.to_canonical() {
+            IpAddr::V4(source) => vpc.cidr.contains(source),
+            IpAddr::V6(source) => vpc.ipv6_cidr.is_some_and(|cidr| cidr.contains(source)),
+        };
+        let vpc = self.network.vpcs().into_iter().find(contains);
+        vpc.map_or(Ipv4Addr::LOCALHOST, |vpc| vpc.cidr.base()).into()
+    }
+
+    fn ask(
+        &self,
+        asker: IpAddr,
+        question: Vec<u8>,
+    ) -> Pin<Box<dyn Future<Output = Option<NodeAnswer>> + Send + '_>> {
+        Box::pin(async move {
+            let answer = self.questions.ask(asker, question).await?;
+            Some(NodeAnswer { message: answer.message?.0, elsewhere: answer.elsewhere })
+        })
+    }
 }
 
 impl Names {
@@ -55,6 +85,19 @@ impl Names {
         if let Some(network) = network {
             names.serve_tasks(resolver, network).await?;
         }
+        Ok(names)
+    }
+
+    /// Answers on a node that joined a control plane, which is asked by `questions` what our own names lead to.
+    pub async fn start_on_node(questions: NameQuestions, network: &Network) -> Result<Self, Failure> {
+        let resolver = Resolver::of_node(
+            Arc::new(ControlPlane { questions, network: network.clone() }),
+            UpstreamServers::File(PathBuf::from(RESOLV_CONF)),
+            Arc::new(RandomIds),
+            Arc::new(SystemClock),
+        );
+        let mut names = Self { resolver: None, servers: Vec::new(), _checking: JoinSet::new() };
+        names.serve_tasks(resolver, network).await?;
         Ok(names)
     }
 

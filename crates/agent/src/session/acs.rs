@@ -11,6 +11,7 @@ use agent_protocol::acs::{
     IamRoleCredentialsAckRequest, IamRoleCredentialsMessage, NackRequest, ServerMessage, TaskIdentifier,
     TaskManifestMessage, TaskStopVerificationAck, TaskStopVerificationMessage, UpdateMessage,
 };
+use agent_protocol::names::NameQuestionMessage;
 use agent_protocol::network_policy::NetworkPolicyMessage;
 use agent_protocol::payload::{DesiredStatus, PayloadMessage, RoleType, Task};
 use agent_protocol::query::AcsQuery;
@@ -19,7 +20,7 @@ use client::websocket::{ConnectError, Socket};
 use client::{Backoff, ClientError};
 use futures_util::{SinkExt, StreamExt};
 use service_connect::AppProtocol;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -131,7 +132,10 @@ impl AcsSession {
                 tracing::info!(endpoint = endpoints.acs, "connected to the control plane");
                 self.send_credentials = false;
                 self.connected.send_replace(true);
-                self.converse(socket).await
+                let questions = shared.config.names.connected();
+                let ended = self.converse(socket, questions).await;
+                shared.config.names.disconnected();
+                ended
             }
             Err(ConnectError::Refused { code, message, .. })
                 if matches!(code.as_str(), "InactiveInstanceException" | "InvalidInstanceException") =>
@@ -143,7 +147,11 @@ impl AcsSession {
     }
 
     /// Reads and answers until the connection ends.
-    async fn converse(&mut self, mut socket: Socket) -> Ended {
+    async fn converse(
+        &mut self,
+        mut socket: Socket,
+        mut questions: mpsc::Receiver<NameQuestionMessage>,
+    ) -> Ended {
         let ids = Arc::clone(&self.tasks.shared().config.ids);
         let life = jittered(CONNECTION_LIFE, Duration::from_mins(5), &*ids);
         let patience = jittered(INACTIVITY, INACTIVITY, &*ids);
@@ -152,7 +160,16 @@ impl AcsSession {
         let mut closing = false;
         loop {
             let limit = (silent_since + patience).min(if closing { silent_since + patience } else { end });
-            let received = match tokio::time::timeout_at(limit, socket.next()).await {
+            let received = tokio::select! {
+                received = tokio::time::timeout_at(limit, socket.next()) => received,
+                Some(question) = questions.recv() => {
+                    match send(&mut socket, &AgentMessage::NameQuestion(question)).await {
+                        Ok(()) => continue,
+                        Err(ended) => return ended,
+                    }
+                }
+            };
+            let received = match received {
                 Ok(received) => received,
                 Err(_) if !closing && Instant::now() >= end => {
                     closing = true;
@@ -186,10 +203,8 @@ impl AcsSession {
                 return Ended::Inactive(format!("{kind}: {message}"));
             }
             for answer in self.handle(message).await {
-                match timeout(WRITE_TIMEOUT, socket.send(Message::text(answer.to_text()))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return Ended::Closed(error.to_string()),
-                    Err(_) => return Ended::Closed("writing took too long".to_owned()),
+                if let Err(ended) = send(&mut socket, &answer).await {
+                    return ended;
                 }
             }
         }
@@ -224,6 +239,10 @@ impl AcsSession {
             ServerMessage::NetworkPolicy(message) => self.network_policy(*message).await,
             ServerMessage::ServiceConnect(message) => {
                 self.service_connect(*message);
+                Vec::new()
+            }
+            ServerMessage::NameAnswer(answer) => {
+                self.tasks.shared().config.names.answered(answer);
                 Vec::new()
             }
             ServerMessage::Notice { kind, message } => {
@@ -427,6 +446,14 @@ impl AcsSession {
             );
         }
         vec![ack(&message.cluster_arn, &message.container_instance_arn, &message.message_id)]
+    }
+}
+
+async fn send(socket: &mut Socket, message: &AgentMessage) -> Result<(), Ended> {
+    match timeout(WRITE_TIMEOUT, socket.send(Message::text(message.to_text()))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Ended::Closed(error.to_string())),
+        Err(_) => Err(Ended::Closed("writing took too long".to_owned())),
     }
 }
 

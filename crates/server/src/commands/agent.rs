@@ -8,6 +8,7 @@ use base::{RandomIds, SystemClock};
 use crate::cli::AgentArguments;
 use crate::commands::{Failure, doctor, serve, start_logging};
 use crate::data_dir::{DataDir, RootKey};
+use crate::names::Names;
 use crate::node::{Machine, Node};
 use crate::terminal::note;
 
@@ -48,11 +49,14 @@ pub fn run(arguments: AgentArguments) -> Result<(), Failure> {
     serve::apply(&mut config, &arguments.node);
     serve::runtime()?.block_on(async {
         let machine = Machine::open(&dir).await?;
+        let names = Names::start_on_node(config.names.clone(), &machine.network).await?;
+        config.resolver = names.resolver();
         let node = Node::start(&dir, machine, config).await?;
         node.agent().connected().await;
         note("Joined. Ctrl-C ends the agent; its tasks run on.");
         serve::ended_by_signal().await;
         node.leave().await;
+        drop(names);
         Ok(())
     })
 }
