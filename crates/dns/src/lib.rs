@@ -31,6 +31,7 @@ mod zone;
 pub use health::HealthChecker;
 pub use look_up::{Asker, Authority, Lookup, View, asker_of, health_check_is_healthy, look_up, look_up_in};
 pub use message::{Question, Unreadable, read_question};
+pub use resolv_conf::server_outside;
 pub use resolver::{Resolver, ResolverConfig};
 pub use server::{Server, ServerError};
 pub use there::{ControlPlaneNames, NodeAnswer, answer_node};

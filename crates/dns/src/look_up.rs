@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use base::Scope;
-use domain::{DnsName, HostedZone, RecordType, RecordValue, SoaValue};
+use domain::{DnsName, HostedZone, RecordType, RecordValue, SoaValue, Vpc};
 use store::rows_vpc::{VpcCidrUse, find_default_vpc};
-use store::{Prefix, Snapshot};
+use store::{Key, Prefix, Snapshot, Versioned};
 
 use crate::{system, zone};
 
@@ -54,12 +54,17 @@ impl Asker {
 
 /// Who asks from this address: no two VPCs have the same.
 pub fn asker_of(snapshot: &Snapshot, main: &Scope, source: IpAddr) -> Asker {
-    let source = match source.to_canonical() {
-        IpAddr::V4(source) => Some(source),
-        IpAddr::V6(_) => None,
+    let source = source.to_canonical();
+    let contains = |used: &Versioned<VpcCidrUse>| match source {
+        IpAddr::V4(source) => used.cidr.contains(source),
+        IpAddr::V6(source) => {
+            let vpc = snapshot.get::<Vpc>(&Key::new(&used.scope, &[&used.vpc]));
+            vpc.and_then(|vpc| vpc.ipv6.as_ref().map(|ipv6| ipv6.cidr))
+                .is_some_and(|cidr| cidr.contains(source))
+        }
     };
     let mut uses = snapshot.scan::<VpcCidrUse>(Prefix::everything(), None);
-    match source.and_then(|source| uses.find(|used| used.cidr.contains(source))) {
+    match uses.find(contains) {
         Some(used) => Asker::Vpc { scope: used.scope.clone(), vpc: used.vpc.clone() },
         None => Asker::Host {
             scope: main.clone(),

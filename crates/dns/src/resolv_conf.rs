@@ -1,6 +1,6 @@
 //! /etc/resolv.conf: who is asked for the rest. Source: resolv.conf(5).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use crate::limits::UPSTREAM_SERVERS;
 
@@ -19,6 +19,18 @@ pub(crate) fn name_servers(text: &str, own: &[SocketAddr]) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// The first name server in the text of a resolv.conf that tasks can be led to: one that the machine routes to.
+pub fn server_outside(text: &str) -> Option<SocketAddrV4> {
+    name_servers(text, &[]).into_iter().find_map(|server| match server {
+        SocketAddr::V4(server) => {
+            let is_near =
+                server.ip().is_loopback() || server.ip().is_link_local() || server.ip().is_unspecified();
+            (!is_near).then_some(server)
+        }
+        SocketAddr::V6(_) => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +42,13 @@ mod tests {
         let own = ["169.254.171.9:53".parse().unwrap()];
         let servers: Vec<String> = name_servers(text, &own).iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["10.0.0.2:53", "[::1]:53", "1.1.1.1:53"]);
+    }
+
+    #[test]
+    fn tasks_can_be_led_to_a_server_that_is_routed_to() {
+        let found = |text: &str| server_outside(text).map(|server| server.to_string());
+        let text = "nameserver 127.0.0.53\nnameserver 169.254.169.253\nnameserver 10.0.0.2\n";
+        assert_eq!(found(text).as_deref(), Some("10.0.0.2:53"));
+        assert_eq!(found("nameserver 127.0.0.53\nnameserver ::1\n"), None);
     }
 }

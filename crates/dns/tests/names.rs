@@ -270,3 +270,21 @@ async fn long_answers_come_over_tcp_and_dig_agrees() {
         Err(error) => eprintln!("skipped dig in long_answers_come_over_tcp_and_dig_agrees: {error}"),
     }
 }
+
+#[tokio::test]
+async fn an_asker_is_known_by_its_ipv6_address_too() {
+    let world = world().await;
+    world
+        .put(row::<domain::Vpc>(json!({
+            "id": "vpc-2", "cidr": "127.32.0.0/16", "cidr_association_id": "a", "dhcp_options_id": "d", "is_default": false,
+            "ipv6": {"id": "b", "cidr": "fd00:0:0:200::/56"},
+        })))
+        .await;
+    let asker = |address: &str| {
+        let asker = dns::asker_of(&world.store.snapshot(), &scope(), address.parse().unwrap());
+        asker.vpc().map(str::to_owned)
+    };
+    assert_eq!(asker("fd00:0:0:200::9").as_deref(), Some("vpc-2"));
+    assert_eq!(asker("::ffff:127.31.0.9").as_deref(), Some("vpc-1"));
+    assert_eq!(asker("fd00:0:0:300::9"), None, "that is the host");
+}

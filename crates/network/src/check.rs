@@ -149,6 +149,7 @@ fn nftables() -> Result<String, NetworkError> {
         metadata_host: Ipv4Addr::new(169, 254, 171, 1),
         metadata: Some(std::net::SocketAddrV4::new(Ipv4Addr::new(169, 254, 171, 1), 80)),
         resolver: Some(std::net::SocketAddrV4::new(Ipv4Addr::new(169, 254, 171, 1), 53)),
+        resolver6: (None, None),
     };
     socket.send(&rules::write("check", &content))?;
     socket.send(&rules::remove("check"))?;

@@ -6,15 +6,15 @@
 //! | `vpcs6` | the VPCs' IPv6 networks |
 //! | `attached6` | hardware address . IPv6 address of every attachment |
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddrV6};
 
 use base::{Ipv6Cidr, MacAddress};
 
 use crate::nftables::{
-    Batch, Comparison, Element, Expression, KeyType, Meta, PayloadBase, Set, SetData, Verdict,
+    Batch, Chain, Comparison, Element, Expression, KeyType, Meta, PayloadBase, Set, SetData, Verdict,
     interface_name, interval_ipv6, register,
 };
-use crate::rules::{compare, drop_packet, outward, rule, to_tasks};
+use crate::rules::{compare, drop_packet, jump, outward, rule, to_tasks};
 
 /// The sets.
 pub(crate) fn add_sets(batch: &mut Batch) {
@@ -95,12 +95,62 @@ const CREDENTIALS: [Ipv6Addr; 2] =
 /// As 169.254.169.254 for IPv4: the credentials of a cloud host are not for tasks.
 pub(crate) fn add_forward(batch: &mut Batch, from_tasks: &[Expression]) {
     for address in CREDENTIALS {
-        let credentials = vec![
-            Expression::Payload { base: PayloadBase::Network, offset: 24, length: 16, to: register::FIRST },
-            compare(Comparison::Equal, &address.octets()),
-        ];
-        batch.add_rule("forward", &rule(&[from_tasks.to_vec(), ipv6(), credentials, drop_packet()]));
+        batch.add_rule("forward", &rule(&[from_tasks.to_vec(), ipv6(), destination(address), drop_packet()]));
     }
+}
+
+/// The resolver of every VPC, from inside a task. Source: Amazon VPC user guide, "Amazon DNS server".
+const RESOLVER_FROM_TASKS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253);
+/// The chain that translates it.
+const RESOLVER_CHAIN: &str = "resolver6";
+const DNS_PORT: u16 = 53;
+
+/// Leads tasks to the resolver.
+pub(crate) fn add_resolver(batch: &mut Batch, from_tasks: &[Expression], endpoint: Option<SocketAddrV6>) {
+    batch.add_chain(&Chain { name: RESOLVER_CHAIN, hook: None });
+    let to_resolver =
+        rule(&[from_tasks.to_vec(), ipv6(), destination(RESOLVER_FROM_TASKS), jump(RESOLVER_CHAIN)]);
+    batch.add_rule("nat_prerouting", &to_resolver);
+    translate_resolver(batch, endpoint);
+}
+
+/// Moves it.
+pub(crate) fn move_resolver(batch: &mut Batch, endpoint: Option<SocketAddrV6>) {
+    batch.flush_chain(RESOLVER_CHAIN);
+    translate_resolver(batch, endpoint);
+}
+
+/// Over both transports.
+fn translate_resolver(batch: &mut Batch, endpoint: Option<SocketAddrV6>) {
+    let Some(endpoint) = endpoint else { return };
+    for protocol in [libc::IPPROTO_UDP, libc::IPPROTO_TCP] {
+        let transport = vec![
+            Expression::Meta { key: Meta::TransportProtocol, to: register::FIRST },
+            compare(Comparison::Equal, &[protocol as u8]),
+        ];
+        let port = vec![
+            Expression::Payload { base: PayloadBase::Transport, offset: 2, length: 2, to: register::FIRST },
+            compare(Comparison::Equal, &DNS_PORT.to_be_bytes()),
+        ];
+        let translate = vec![
+            Expression::Constant { to: register::FIRST, value: endpoint.ip().octets().to_vec() },
+            Expression::Constant { to: register::SECOND, value: endpoint.port().to_be_bytes().to_vec() },
+            Expression::DestinationNatIpv6 { address: register::FIRST, port: register::SECOND },
+        ];
+        batch.add_rule(RESOLVER_CHAIN, &rule(&[ipv6(), transport, port, translate]));
+    }
+}
+
+/// The host's address that it listens on is for tasks and the host itself, not for the host's neighbours.
+pub(crate) fn add_host_input(batch: &mut Batch, host: Ipv6Addr, elsewhere: Vec<Expression>) {
+    batch.add_rule("input", &rule(&[ipv6(), destination(host), elsewhere, drop_packet()]));
+}
+
+fn destination(address: Ipv6Addr) -> Vec<Expression> {
+    vec![
+        Expression::Payload { base: PayloadBase::Network, offset: 24, length: 16, to: register::FIRST },
+        compare(Comparison::Equal, &address.octets()),
+    ]
 }
 
 /// As for IPv4: the host must not tell tasks to send directly.

@@ -12,7 +12,8 @@
 //! - **One nftables table an instance**, loaded once and then changed by set element over one netlink socket.
 //! - **The metadata endpoint** is 169.254.170.2 port 80 from inside a task: translated to an address that
 //!   nobody but tasks and the host itself reaches. The source address is kept: it tells the agent which task asks.
-//! - **The VPC resolver** is 169.254.169.253 and the VPC's base address plus two, port 53, translated in the same way.
+//! - **The VPC resolver** is 169.254.169.253, the VPC's base address plus two, and fd00:ec2::253, port 53, translated in the
+//!   same way.
 //! - **Containers of network mode `bridge`** have an address each in one network a node, and ports of the host that lead to
 //!   them (see [`Network::attach_container`]). Their links are routed one by one.
 //! - **Nothing that is made is forgotten**: a record is written before the kernel is asked, so that a start after a crash

@@ -1,7 +1,7 @@
 //! [`Network`]: what the agent calls.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -52,6 +52,7 @@ struct Inner {
     security_groups: Mutex<SecurityGroups>,
     shared: Shared,
     metadata_host: Ipv4Addr,
+    resolver_host6: Option<Ipv6Addr>,
     state: Mutex<State>,
     /// Held while VPCs change, which takes several steps.
     vpc_changes: tokio::sync::Mutex<()>,
@@ -144,6 +145,18 @@ impl Network {
         self.inner.change_rules(|batch| rules::move_resolver(batch, endpoint))?;
         state.resolver = endpoint;
         Ok(())
+    }
+
+    /// The host's IPv6 address for the resolver: only tasks and the host itself reach it. `None` where the kernel has no IPv6.
+    pub fn resolver_address_ipv6(&self) -> Option<Ipv6Addr> {
+        self.inner.resolver_host6
+    }
+
+    /// Says where the VPC resolver listens for IPv6: from now on, tasks reach it as fd00:ec2::253, with their own address as the
+    /// source.
+    pub fn serve_resolver_ipv6(&self, endpoint: Option<SocketAddrV6>) -> Result<(), NetworkError> {
+        let _open = self.inner.open_state()?;
+        self.inner.change_rules(|batch| ipv6_rules::move_resolver(batch, endpoint))
     }
 
     /// Enforces security groups from now on, all of them at once; what did not change is left alone. Before the first

@@ -9,7 +9,7 @@
 //! | `attached` | hardware address . IPv4 address of every attachment |
 //! | `resolvers` | where tasks ask for names: 169.254.169.253, and in each VPC its base address plus two |
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use base::{Ipv4Cidr, Ipv6Cidr, MacAddress};
 
@@ -60,6 +60,8 @@ pub(crate) struct Content<'a> {
     pub(crate) metadata: Option<SocketAddrV4>,
     /// Where the resolver listens.
     pub(crate) resolver: Option<SocketAddrV4>,
+    /// The host's IPv6 address for it, and where it listens.
+    pub(crate) resolver6: (Option<Ipv6Addr>, Option<SocketAddrV6>),
 }
 
 /// The table's name for an instance.
@@ -127,10 +129,11 @@ pub(crate) fn write(instance: &str, content: &Content) -> Batch {
     }
     add_from_tasks(&mut batch);
     port_rules::add_from_containers(&mut batch);
-    add_input(&mut batch, content.metadata_host);
+    add_input(&mut batch, content.metadata_host, content.resolver6.0);
     add_forward(&mut batch);
     add_output(&mut batch);
     add_translation(&mut batch);
+    ipv6_rules::add_resolver(&mut batch, &from_tasks(), content.resolver6.1);
     public_rules::add_translation(&mut batch);
     port_rules::add_translation(&mut batch);
     if let Some(endpoint) = content.metadata {
@@ -229,10 +232,13 @@ fn add_from_tasks(batch: &mut Batch) {
 }
 
 /// The metadata endpoint's address is for tasks and the host itself, not for the host's neighbours.
-fn add_input(batch: &mut Batch, metadata_host: Ipv4Addr) {
+fn add_input(batch: &mut Batch, metadata_host: Ipv4Addr, resolver_host: Option<Ipv6Addr>) {
     batch.add_chain(&filter("input", Hook::Input));
     let elsewhere = [not_from_tasks(), is_not(Meta::InputInterfaceName, &interface_name("lo"))].concat();
-    batch.add_rule("input", &rule(&[ipv4(), destination(metadata_host), elsewhere, drop_packet()]));
+    batch.add_rule("input", &rule(&[ipv4(), destination(metadata_host), elsewhere.clone(), drop_packet()]));
+    if let Some(host) = resolver_host {
+        ipv6_rules::add_host_input(batch, host, elsewhere);
+    }
     port_rules::add_input(batch);
     // What is the host's in a VPC (gateways, load balancers) is for that VPC, or for those who come by its public address.
     batch.add_rule("input", &rule(&[from_tasks(), is_translated(), accept()]));

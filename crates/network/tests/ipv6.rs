@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -200,6 +200,47 @@ fn tasks_reach_the_outside_by_ipv6_and_are_not_reached_from_there() {
             assert!(seen_as(credentials, 80).is_some(), "the host reaches its own: {credentials}");
             assert_eq!(seen_from(&task, credentials, 80), None, "a task does not");
         }
+        network.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn the_resolver_is_reached_by_its_aws_address() {
+    on_a_host_of_its_own("the_resolver_is_reached_by_its_aws_address", || async {
+        const RESOLVER: &str = "fd00:ec2::253";
+        let directory = tempfile::tempdir().unwrap();
+        let (outside, _kept) = outside();
+        let network = dual_stack_network(directory.path()).await;
+        let task = network.attach(with_ipv6("a", "172.31.0.10", "fd00:0:0:100::10")).await.unwrap();
+        let host = network.resolver_address_ipv6().unwrap();
+        let listener = TcpListener::bind((host, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            while let Ok((mut stream, peer)) = listener.accept() {
+                let _ = stream.write_all(peer.ip().to_string().as_bytes());
+            }
+        });
+        assert_eq!(seen_from(&task, RESOLVER, 53), None, "nobody serves yet");
+        network.serve_resolver_ipv6(Some(SocketAddrV6::new(host, port, 0, 0))).unwrap();
+        assert_eq!(seen_from(&task, RESOLVER, 53).unwrap(), "fd00:0:0:100::10");
+        // No group filters it, as at AWS.
+        let shut = SecurityGroupPolicy {
+            groups: BTreeMap::from([("shut".to_owned(), GroupRules::default())]),
+            members: BTreeMap::from([(
+                "fd00:0:0:100::10".parse().unwrap(),
+                BTreeSet::from(["shut".to_owned()]),
+            )]),
+            unfiltered: BTreeSet::new(),
+        };
+        network.apply_security_groups(&shut).unwrap();
+        assert_eq!(seen_from(&task, RESOLVER, 53).unwrap(), "fd00:0:0:100::10");
+        let from_outside = inside(&outside, move || {
+            run(&["ip", "-6", "route", "add", &format!("{host}/128"), "via", "2001:db8::2"]);
+            seen_as(&host.to_string(), port)
+        });
+        assert_eq!(from_outside, None, "the host's neighbours do not reach it");
+        network.serve_resolver_ipv6(None).unwrap();
+        assert_eq!(seen_from(&task, RESOLVER, 53), None);
         network.shutdown().await.unwrap();
     });
 }

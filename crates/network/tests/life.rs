@@ -22,7 +22,9 @@ fn the_rules_read_as_meant() {
         network.serve_metadata(Some(metadata)).unwrap();
         network.serve_resolver(Some("169.254.171.7:53".parse::<SocketAddrV4>().unwrap())).unwrap();
         let host = network.metadata_address().to_string();
+        let host6 = network.resolver_address_ipv6().unwrap().to_string();
         let rules = run(&["nft", "list", "ruleset"]).replace(&host, "METADATA-HOST");
+        let rules = rules.replace(&host6, "RESOLVER-HOST");
         expect![[r#"
             table inet roadstead_t {
             	set bridges {
@@ -113,6 +115,7 @@ fn the_rules_read_as_meant() {
             	chain input {
             		type filter hook input priority filter; policy accept;
             		ip daddr METADATA-HOST iifname != @bridges iifname != "lo" drop
+            		ip6 daddr RESOLVER-HOST iifname != @bridges iifname != "lo" drop
             		iifname @container_links ip daddr @container_networks accept
             		iifname @bridges ct status dnat accept
             		iifname @bridges ip daddr @vpcs fib daddr . iif type != local drop
@@ -147,6 +150,7 @@ fn the_rules_read_as_meant() {
             		type nat hook prerouting priority dstnat; policy accept;
             		iifname @bridges ip daddr 169.254.170.2 jump metadata
             		iifname @bridges ip daddr @resolvers jump resolver
+            		iifname @bridges ip6 daddr fd00:ec2::253 jump resolver6
             		jump published_ports
             	}
 
@@ -162,6 +166,9 @@ fn the_rules_read_as_meant() {
             		ip saddr 127.0.0.0/8 oifname @container_links masquerade
             		ip saddr @container_networks ct status dnat oifname @container_links masquerade
             		ip saddr @container_networks oifname @bridges oifname != @container_links masquerade
+            	}
+
+            	chain resolver6 {
             	}
 
             	chain public_prerouting {

@@ -239,6 +239,25 @@ fn the_resolver_is_reached_by_its_aws_addresses_over_udp_and_tcp() {
 }
 
 #[test]
+fn tasks_can_be_led_to_a_name_server_outside() {
+    on_a_host_of_its_own("tasks_can_be_led_to_a_name_server_outside", || async {
+        let directory = tempfile::tempdir().unwrap();
+        let outside = outside(directory.path());
+        let network = network(directory.path()).await;
+        let task = network.attach(attachment("a", "172.31.0.10")).await.unwrap();
+        let there = Ipv4Addr::new(198, 51, 100, 1);
+        let port = inside(&outside, move || serve_udp(there));
+        network.serve_resolver(Some(SocketAddrV4::new(there, port))).unwrap();
+        for address in [Ipv4Addr::new(172, 31, 0, 2), Ipv4Addr::new(169, 254, 169, 253)] {
+            let asked = inside(&task.namespace, move || ask_udp(SocketAddrV4::new(address, 53)));
+            assert_eq!(asked.unwrap(), "198.51.100.2", "by the host's address");
+        }
+        network.shutdown().await.unwrap();
+        nix::mount::umount2(&outside, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    });
+}
+
+#[test]
 fn tasks_do_not_reach_the_hosts_loopback_nor_link_local_addresses() {
     on_a_host_of_its_own("tasks_do_not_reach_the_hosts_loopback_nor_link_local_addresses", || async {
         let directory = tempfile::tempdir().unwrap();

@@ -19,6 +19,19 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// The port of DNS, the only one that a resolv.conf knows.
 const DNS_PORT: u16 = 53;
 
+/// Where systemd-resolved says whom it asks itself.
+const RESOLV_CONF_BEHIND: &str = "/run/systemd/resolve/resolv.conf";
+
+/// Leads tasks that run on to the host's own name server, as this process ends: names outside go on resolving. Where the host has
+/// none that tasks can be led to, they are left without.
+pub fn leave_to_host(network: &Network) {
+    let read = |path| std::fs::read_to_string(path).ok().and_then(|text| dns::server_outside(&text));
+    let Some(server) = [RESOLV_CONF, RESOLV_CONF_BEHIND].into_iter().find_map(read) else { return };
+    if let Err(error) = network.serve_resolver(Some(server)) {
+        tracing::warn!(error = with_causes(&error), "tasks that run on resolve nothing");
+    }
+}
+
 /// The resolver's sockets. Dropped, they are gone.
 pub struct Names {
     /// Where tasks and the host reach it.
@@ -108,15 +121,37 @@ impl Names {
             Err(error) => {
                 // A name server of the host that listens on all addresses: tasks are led to any port, the host is not.
                 tracing::warn!(error = with_causes(&error), "DNS is answered on another port");
-                Server::start(resolver, (address, 0).into()).await.map_err(|error| with_causes(&error))?
+                Server::start(resolver.clone(), (address, 0).into())
+                    .await
+                    .map_err(|error| with_causes(&error))?
             }
         };
+        self.serve_tasks_ipv6(&resolver, network).await;
         if let SocketAddr::V4(address) = server.address() {
             network.serve_resolver(Some(address)).map_err(|error| with_causes(&error))?;
             self.resolver = Some(address);
         }
         self.servers.push(server);
         Ok(())
+    }
+
+    /// By IPv6 too, where the machine has it: names lead to addresses of both kinds either way, so a failure is only told.
+    async fn serve_tasks_ipv6(&mut self, resolver: &Resolver, network: &Network) {
+        let Some(address) = network.resolver_address_ipv6() else { return };
+        let server = match Server::start(resolver.clone(), (address, DNS_PORT).into()).await {
+            Ok(server) => Ok(server),
+            Err(_) => Server::start(resolver.clone(), (address, 0).into()).await,
+        };
+        let served = server.map_err(|error| with_causes(&error)).and_then(|server| {
+            if let SocketAddr::V6(address) = server.address() {
+                network.serve_resolver_ipv6(Some(address)).map_err(|error| with_causes(&error))?;
+            }
+            self.servers.push(server);
+            Ok(())
+        });
+        if let Err(error) = served {
+            tracing::warn!(error, "DNS is answered by IPv4 alone");
+        }
     }
 
     /// Where tasks and the host reach it.

@@ -10,6 +10,7 @@ use network::{Network, NetworkConfig};
 
 use crate::commands::{Failure, with_causes};
 use crate::data_dir::DataDir;
+use crate::names;
 
 /// The parts of a node that make things on the machine.
 pub struct Machine {
@@ -64,9 +65,10 @@ impl Node {
         &self.agent
     }
 
-    /// Ends the agent; tasks run on.
+    /// Ends the agent; tasks run on, and ask the host's name server from now on.
     pub async fn leave(&self) {
         self.agent.shutdown(ShutdownMode::LeaveTasksRunning).await;
+        names::leave_to_host(&self.machine.network);
     }
 
     /// Stops every task, ends the agent and removes everything from the machine.

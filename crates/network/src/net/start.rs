@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base::MacAddress;
@@ -19,7 +19,7 @@ use crate::nftables::NftablesSocket;
 use crate::record::{AttachmentRecord, Records, Stage};
 use crate::rules::{self, Content};
 use crate::sysctl::Shared;
-use crate::{firewall, namespace};
+use crate::{firewall, namespace, sysctl};
 
 /// Of a link that nothing is connected to.
 const METADATA_MAC: MacAddress = MacAddress([0x02, 0x52, 0xa9, 0xfe, 0xaa, 0x02]);
@@ -39,6 +39,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Network, NetworkError
     let present: Vec<String> = links.list().await?.into_iter().map(|link| link.name).collect();
     shared.acquire(&config.name, |user| present.contains(&metadata_link(user)))?;
     let metadata_host = metadata_host(&links, &config.name).await?;
+    let resolver_host6 = resolver_host6(&links, &config.name, metadata_host).await;
     let mtu = match config.mtu {
         Some(mtu) => mtu.clamp(MTU_MINIMUM, MTU_MAXIMUM),
         None => mtu_of_way_out(&links).await?,
@@ -54,6 +55,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Network, NetworkError
         security_groups: Mutex::default(),
         shared,
         metadata_host,
+        resolver_host6,
         state: Mutex::new(State::default()),
         vpc_changes: tokio::sync::Mutex::new(()),
         bridge_making: tokio::sync::Mutex::new(()),
@@ -109,6 +111,20 @@ async fn metadata_host(links: &Links, instance: &str) -> Result<Ipv4Addr, Networ
         doing: "all addresses of 169.254.171.0/24 are taken".to_owned(),
         source: io::Error::from_raw_os_error(libc::EADDRINUSE),
     })
+}
+
+/// The resolver's IPv6 address on the metadata link, as much its own on the machine as the IPv4 address is that it ends with. `None`
+/// where the kernel has no IPv6.
+async fn resolver_host6(links: &Links, instance: &str, metadata_host: Ipv4Addr) -> Option<Ipv6Addr> {
+    const HOST: u8 = 128;
+    let [a, b, c, d] = metadata_host.octets();
+    let ending = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+    let address = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, ending[0], ending[1]);
+    let name = metadata_link(instance);
+    sysctl::set(&format!("net/ipv6/conf/{name}/disable_ipv6"), "0").ok()?;
+    let link = links.bridge(&name, METADATA_MAC, MTU_DEFAULT).await.ok()?;
+    links.add_ipv6_address(link, address, HOST).await.ok()?;
+    Some(address)
 }
 
 async fn mtu_of_way_out(links: &Links) -> Result<u32, NetworkError> {
@@ -254,6 +270,7 @@ impl Inner {
             metadata_host: self.metadata_host,
             metadata: state.metadata,
             resolver: state.resolver,
+            resolver6: (self.resolver_host6, None),
         };
         let mut socket = self.nftables.lock().unwrap_or_else(PoisonError::into_inner);
         socket.send(&rules::write(&self.name, &content))?;

@@ -189,6 +189,13 @@ pub enum Expression {
         /// The register that holds the new port.
         port: u32,
     },
+    /// Translates the destination of an IPv6 connection.
+    DestinationNatIpv6 {
+        /// The register that holds the new address.
+        address: u32,
+        /// The register that holds the new port.
+        port: u32,
+    },
     /// Translates an IPv4 address and no port.
     NatAddress {
         /// The source's rather than the destination's.
@@ -267,6 +274,12 @@ impl Expression {
             Self::DestinationNat { address, port } => expression(list, "nat", |data| {
                 const DESTINATION: u32 = 1;
                 data.u32(1, DESTINATION).u32(2, libc::NFPROTO_IPV4 as u32);
+                data.u32(3, *address).u32(5, *port);
+                data.u32(7, nat_flags::ADDRESS | nat_flags::PORT);
+            }),
+            Self::DestinationNatIpv6 { address, port } => expression(list, "nat", |data| {
+                const DESTINATION: u32 = 1;
+                data.u32(1, DESTINATION).u32(2, libc::NFPROTO_IPV6 as u32);
                 data.u32(3, *address).u32(5, *port);
                 data.u32(7, nat_flags::ADDRESS | nat_flags::PORT);
             }),

@@ -55,6 +55,7 @@ pub(super) fn skeleton(batch: &mut Batch) {
         if hook == Hook::Input {
             // Not filtered, as at AWS: the metadata endpoint, the resolver, the router.
             batch.add_rule(name, &link_local());
+            batch.add_rule(name, &amazons_own());
             batch.add_rule(name, &unfiltered_ipv4());
             batch.add_rule(name, &unfiltered_ipv6());
         }
@@ -99,6 +100,20 @@ fn link_local() -> Vec<Expression> {
         to: register::FIRST,
     });
     made.push(equal(&[169, 254]));
+    made.push(Expression::Verdict(Verdict::Accept));
+    made
+}
+
+/// Accepts what goes to fd00:ec2::/32, where AWS has its resolver and its like for IPv6.
+fn amazons_own() -> Vec<Expression> {
+    let mut made = is_family(libc::NFPROTO_IPV6);
+    made.push(Expression::Payload {
+        base: PayloadBase::Network,
+        offset: DESTINATION.ipv6_offset,
+        length: 4,
+        to: register::FIRST,
+    });
+    made.push(equal(&[0xfd, 0x00, 0x0e, 0xc2]));
     made.push(Expression::Verdict(Verdict::Accept));
     made
 }
