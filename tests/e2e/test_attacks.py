@@ -217,7 +217,7 @@ def run(roadstead, family, container, **task):
     ecs, logs = roadstead.shared_clients = roadstead.client("ecs"), roadstead.client("logs")
     options = {"awslogs-group": GROUP, "awslogs-stream-prefix": family, "awslogs-region": "us-east-1", "awslogs-create-group": "true"}
     container = {"name": "main", "memory": 32, "logConfiguration": {"logDriver": "awslogs", "options": options}, **container}
-    ecs.register_task_definition(family=family, containerDefinitions=[container], networkMode="none", **task)
+    ecs.register_task_definition(family=family, containerDefinitions=[container], **{"networkMode": "none", **task})
     answer = ecs.run_task(taskDefinition=family)
     assert not answer["failures"], answer["failures"]
     return Ran(roadstead, family, answer["tasks"][0])
@@ -232,7 +232,8 @@ def test_a06_a_working_directory_in_proc_self_fd(all_ran, shared):
             shared.load(image(f"cwd{number}", "--workdir", f"/proc/self/fd/{number}"))
             tasks.append(run(shared, f"cwd{number}", {"image": f"cwd{number}:latest", "command": ["sh", "-c", script]}))
         definition = {"image": "busybox:latest", "workingDirectory": f"/proc/self/fd/{number}", "command": ["sh", "-c", script]}
-        tasks.append(run(shared, f"cwd-definition{number}", definition))
+        # Every second one in mode bridge, whose containers have a namespace each.
+        tasks.append(run(shared, f"cwd-definition{number}", definition, networkMode=("none", "bridge")[number % 2]))
     host = socket.gethostname()
     for task in tasks:
         task.stopped()
@@ -257,9 +258,11 @@ def test_a08_links_at_mount_targets_stay_inside(all_ran, shared):
                 "command": ["sh", "-c", f"touch /{name}/written; echo done"],
                 "mountPoints": [{"sourceVolume": "v", "containerPath": f"/{name}"}],
             }
-            tasks.append(run(shared, f"link-{name}", container, volumes=[{"name": "v", "host": {"sourcePath": str(source)}}]))
+            volumes = [{"name": "v", "host": {"sourcePath": str(source)}}]
+            tasks.append(run(shared, f"link-{name}", container, volumes=volumes))
+            tasks.append(run(shared, f"bridge-{name}", container, volumes=volumes, networkMode="bridge"))
             container["mountPoints"][0]["containerPath"] = f"/{name}/passwd.d"
-            tasks.append(run(shared, f"below-{name}", container, volumes=[{"name": "v", "host": {"sourcePath": str(source)}}]))
+            tasks.append(run(shared, f"below-{name}", container, volumes=volumes))
         for task in tasks:
             task.stopped()
         assert sorted(os.listdir("/etc")) == before

@@ -116,6 +116,7 @@ pub trait TaskNetworking: Send + Sync + 'static {
         wishes: &[PortWish],
         avoid: &BTreeSet<HostPort>,
     ) -> Result<Vec<PublishedPorts>, NetworkError>;
+    fn published(&self, id: &str) -> Vec<PublishedPorts>;
     fn detach<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), NetworkError>>;
     fn sweep<'a>(&'a self, keep: &'a HashSet<String>) -> BoxFuture<'a, Result<(), NetworkError>>;
     fn attachment_of(&self, address: IpAddr) -> Option<String>;
@@ -151,6 +152,9 @@ impl TaskNetworking for Network {
         avoid: &BTreeSet<HostPort>,
     ) -> Result<Vec<PublishedPorts>, NetworkError> {
         self.publish(id, wishes, avoid)
+    }
+    fn published(&self, id: &str) -> Vec<PublishedPorts> {
+        self.published(id)
     }
     fn detach<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), NetworkError>> {
         Box::pin(self.detach(id))

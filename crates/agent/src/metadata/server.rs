@@ -23,7 +23,8 @@ use super::documents::{self, NodeFacts, Version};
 use super::rate_limit::RateLimit;
 use super::{statistics, task_protection};
 use crate::task_engine::TaskEngine;
-use crate::task_engine::plan::NetworkPlan;
+use crate::task_engine::plan::{ContainerPlan, NetworkPlan};
+use crate::task_engine::record::ContainerRecord;
 use crate::task_engine::view::TaskView;
 use crate::telemetry::Telemetry;
 
@@ -236,6 +237,7 @@ impl MetadataServer {
 
     async fn version_2(&self, task_id: &str, rest: &[&str]) -> Response<Full<Bytes>> {
         let Some(view) = self.inner.tasks.view(task_id) else { return not_found("task not found") };
+        let view = self.with_ports(view);
         let position =
             |id: &str| view.record.containers.iter().position(|container| container.runtime_id == id);
         match rest {
@@ -261,8 +263,28 @@ impl MetadataServer {
         self.inner.tasks.views().into_iter().filter(|view| Self::may_see(caller, view)).find_map(|view| {
             let mut containers = view.record.containers.iter();
             let index = containers.position(|container| same(&container.endpoint_id, endpoint))?;
-            Some((view, index))
+            Some((self.with_ports(view), index))
         })
+    }
+
+    /// The ports of the host that lead to containers of mode bridge are there before a container is, and noted when it is known to
+    /// run: one that asks with its first instruction is told what the network has.
+    fn with_ports(&self, view: Arc<TaskView>) -> Arc<TaskView> {
+        let wants = |plan: &ContainerPlan, record: &ContainerRecord| {
+            plan.is_on_bridge(&view.plan) && !plan.ports.is_empty() && record.published.is_empty()
+        };
+        if !view.plan.containers.iter().zip(&view.record.containers).any(|(plan, record)| wants(plan, record))
+        {
+            return view;
+        }
+        let network = &self.inner.tasks.shared().network;
+        let mut whole = TaskView::clone(&view);
+        for (plan, record) in view.plan.containers.iter().zip(&mut whole.record.containers) {
+            if wants(plan, record) {
+                record.published = network.published(&record.runtime_id);
+            }
+        }
+        Arc::new(whole)
     }
 
     /// Tells a task's protection, or with a body sets it.

@@ -319,6 +319,9 @@ impl TaskNetworking for Machine {
         })
     }
 
+    fn published(&self, id: &str) -> Vec<PublishedPorts> {
+        self.published.lock().unwrap().get(id).cloned().unwrap_or_default()
+    }
     fn publish(
         &self,
         id: &str,

@@ -58,6 +58,12 @@ impl Network {
         Err(failure)
     }
 
+    /// The ports of the host that lead to a container.
+    pub fn published(&self, id: &str) -> Vec<PublishedPorts> {
+        let state = self.inner.state();
+        state.attachments.get(id).map(|record| record.published.clone()).unwrap_or_default()
+    }
+
     /// Publishes ports of a container on the host, until it is detached. What is found for those who ask for no port by number
     /// keeps out of `avoid`. Asked again, it gives what is published.
     pub fn publish(
