@@ -89,6 +89,7 @@ impl Control {
         running.spawn(loops::daemons::run(self.clone()));
         running.spawn(loops::lifecycle_hooks::run(self.clone()));
         running.spawn(loops::load_balancers::run(self.clone()));
+        running.spawn(loops::express_services::run(self.clone()));
         tokio::select! {
             biased;
             () = dispatch::turned_true(&mut stop) => {}

@@ -1,12 +1,15 @@
-//! Names that nobody registers: those of load balancers, of interfaces, and of private addresses.
+//! Names that nobody registers: those of load balancers and of Express services on them, of interfaces, and of private
+//! addresses.
 
 use std::net::Ipv4Addr;
 
 use domain::{
-    DnsName, LoadBalancer, NetworkInterface, RecordType, RecordValue, RuleAction, SoaValue, private_dns_name,
+    DnsName, ExpressIngress, LoadBalancer, NetworkInterface, RecordType, RecordValue, RuleAction, SoaValue,
+    private_dns_name,
 };
+use store::rows_gateway::EXPRESS_INGRESS_BY_ENDPOINT;
 use store::rows_load_balancing::{
-    LOAD_BALANCERS_BY_DNS_NAME, listeners_of, rules_of, target_group_by_arn, targets_of,
+    LOAD_BALANCERS_BY_DNS_NAME, listeners_of, load_balancer_key, rules_of, target_group_by_arn, targets_of,
 };
 use store::rows_vpc::NETWORK_INTERFACES_BY_ADDRESS;
 use store::{Snapshot, Versioned};
@@ -35,7 +38,8 @@ pub(crate) fn look_up(view: &View, name: &DnsName, record_type: Option<RecordTyp
     if text.ends_with(".in-addr.arpa.") { address(view, name, record_type) } else { Lookup::NotHere }
 }
 
-/// The addresses of a load balancer, by its name, by `dualstack.` and its name, or by one of its zones and its name.
+/// The addresses of a load balancer, by its name, by `dualstack.` and its name, by one of its zones and its name, or by the
+/// endpoint of an Express service on it.
 /// `None`: there is no load balancer of the name.
 pub(crate) fn load_balancer(view: &View, name: &DnsName, record_type: Option<RecordType>) -> Option<Lookup> {
     let (row, zone) = find_load_balancer(view.snapshot, name)?;
@@ -61,12 +65,18 @@ fn find_load_balancer(
 ) -> Option<(Versioned<LoadBalancer>, Option<String>)> {
     let find = |name: &str| snapshot.index::<LoadBalancer>(LOAD_BALANCERS_BY_DNS_NAME, &[name], None).next();
     let text = name.as_str().strip_suffix('.')?;
-    if let Some(row) = find(text) {
+    if let Some(row) = find(text).or_else(|| of_express_service(snapshot, text)) {
         return Some((row, None));
     }
     let (first, rest) = text.split_once('.')?;
     let row = find(rest)?;
     Some((row, (first != "dualstack").then(|| first.to_owned())))
+}
+
+/// The load balancer that serves the endpoint of an Express service.
+fn of_express_service(snapshot: &Snapshot, endpoint: &str) -> Option<Versioned<LoadBalancer>> {
+    let row = snapshot.index::<ExpressIngress>(EXPRESS_INGRESS_BY_ENDPOINT, &[endpoint], None).next()?;
+    snapshot.get::<LoadBalancer>(&load_balancer_key(&row.scope, &row.load_balancer))
 }
 
 /// Whether a load balancer has a healthy target. Source: "Evaluate target health", Amazon Route 53 developer guide.

@@ -59,7 +59,10 @@ pub use dns::{
 pub use dns_name::{DnsName, DnsNameError};
 pub use dns_value::{RecordValue, RecordValueError, SoaValue};
 pub use elastic_address::ElasticAddress;
-pub use express::ExpressService;
+pub use express::{
+    ExpressIngress, ExpressIngressReference, ExpressLoadBalancer, ExpressRevision, ExpressService,
+    ManagedResourceStatus,
+};
 pub use gateway::{Gateway, GatewayClusterAssociation, GatewayClusterAssociationStatus, GatewayStatus};
 pub use key_pair::{KeyPair, KeyPairType};
 pub use launch_template::{LaunchTemplate, LaunchTemplateVersion};

@@ -7,6 +7,7 @@ pub mod cluster_query_language;
 pub mod container_instance;
 pub mod daemon;
 pub mod deployment;
+pub mod express_ingress;
 pub mod laws;
 pub mod listener_weights;
 pub mod placement;

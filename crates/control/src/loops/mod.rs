@@ -4,6 +4,7 @@ pub mod capacity_providers;
 pub mod connectivity;
 pub mod daemons;
 pub mod deadlines;
+pub mod express_services;
 pub mod history;
 pub mod hook_tasks;
 pub mod lifecycle_hooks;

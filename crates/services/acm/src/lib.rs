@@ -14,6 +14,8 @@ mod resources;
 mod testing;
 mod x509;
 
+pub use issue::managed_certificate;
+
 /// The service.
 pub struct Acm {
     /// All state.

@@ -9,6 +9,7 @@ use store::Store;
 
 mod faults;
 mod listing;
+pub mod managed;
 mod operations;
 mod quotas;
 mod resources;

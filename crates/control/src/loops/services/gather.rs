@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Arn, Timestamp};
 use domain::{
-    ContainerInstance, ContainerInstanceStatus, DeploymentControllerType, SchedulingStrategy, Service,
-    ServiceDeployment, ServiceRevision, Task, TaskSet, TaskStatus,
+    ContainerInstance, ContainerInstanceStatus, DeploymentControllerType, ManagedResourceStatus,
+    SchedulingStrategy, Service, ServiceDeployment, ServiceRevision, Task, TaskSet, TaskStatus,
 };
 use ecs::launch::service::Workload;
 use ecs::launch::wishes::READINESS;
 use scheduler::deployment::{Configuration, RevisionObserved, SETTLE_SECONDS};
 use scheduler::service_scheduler::{Grace, Verdict, is_live, verdict};
 use store::rows::{TASKS_LIVE_BY_GROUP, TASKS_UNACCOUNTED, container_instance_key};
+use store::rows_gateway::{express_ingress_of, express_service_of};
 use store::rows_service::{of_service, service_deployment_key, service_revision_key};
 use store::{Key, Snapshot, Versioned};
 
@@ -45,7 +46,7 @@ impl Gathered {
     /// Reads it; `None` where there is nothing (any more) to look after.
     pub fn of(snapshot: &Snapshot, key: &Key) -> Option<Self> {
         let service = snapshot.get::<Service>(key)?;
-        if service.status == domain::ServiceStatus::Inactive {
+        if service.status == domain::ServiceStatus::Inactive || waits_for_ingress(snapshot, &service) {
             return None;
         }
         let group = service.group();
@@ -177,6 +178,15 @@ impl Gathered {
             by_revision.into_iter().map(|(id, there)| RevisionObserved { id: id.to_owned(), ..there });
         (observed.collect(), settles)
     }
+}
+
+/// Whether the service is an Express service whose tasks have to wait: for the target groups that they are to be registered in,
+/// and the security group that they are to have. It comes back when its ingress path changes.
+fn waits_for_ingress(snapshot: &Snapshot, service: &Service) -> bool {
+    let ingress = express_service_of(snapshot, service)
+        .filter(|_| service.status == domain::ServiceStatus::Active)
+        .and_then(|express| express_ingress_of(snapshot, &express));
+    ingress.is_some_and(|(ingress, _)| ingress.status != ManagedResourceStatus::Active)
 }
 
 fn instances(snapshot: &Snapshot, tasks: &[Versioned<Task>]) -> BTreeMap<Arn, Versioned<ContainerInstance>> {

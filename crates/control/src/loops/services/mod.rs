@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use base::Timestamp;
 use domain::{
-    ContainerInstance, SchedulingStrategy, Service, ServiceDeployment, ServiceRevision, ServiceStatus, Task,
-    TaskSet,
+    ContainerInstance, ExpressIngress, SchedulingStrategy, Service, ServiceDeployment, ServiceRevision,
+    ServiceStatus, Task, TaskSet,
 };
 use ecs::launch;
 use futures_util::StreamExt as _;
@@ -132,6 +132,8 @@ impl Mind {
             } else if let Some(row) = change.of::<ServiceDeployment>().and_then(|row| row.after) {
                 self.dirty.insert(service_key(&row.scope, &row.cluster, &row.service));
             } else if let Some(row) = change.of::<ServiceRevision>().and_then(|row| row.after) {
+                self.dirty.insert(service_key(&row.scope, &row.cluster, &row.service));
+            } else if let Some(row) = change.of::<ExpressIngress>().and_then(|row| row.after) {
                 self.dirty.insert(service_key(&row.scope, &row.cluster, &row.service));
             }
         }

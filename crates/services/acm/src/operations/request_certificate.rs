@@ -15,7 +15,7 @@ use wire::{Call, Fault, Operation, Permission};
 use crate::faults::{of_update, unsupported, validation};
 use crate::resources::certificate::{IDEMPOTENCY_TOKEN, TRANSPARENCY, VALIDATION_DOMAIN, VALIDATION_METHOD};
 use crate::resources::tag;
-use crate::{Acm, issue, x509};
+use crate::{Acm, issue};
 
 /// Names of a certificate. Source: "ACM quotas".
 const NAMES_MAXIMUM: usize = 10;
@@ -38,28 +38,11 @@ impl Operation<RequestCertificate> for Acm {
         let names = names(&input)?;
         let mut facts = facts(&input, &names)?;
         let algorithm = input.key_algorithm.as_deref().unwrap_or(issue::DEFAULT_KEY_ALGORITHM);
-        let issued = issue::issue(&names, algorithm, call.now, &*self.ids)?;
-        let (certificate, key) = (issued.certificate.as_bytes(), issued.private_key.as_bytes());
-        let read = x509::read(certificate, None, key, call.now)?;
-        facts.extend(read.facts);
         let mut tags = Vec::new();
         tag::add(&mut tags, &tag::parse(input.tags)?)?;
-        let new = Certificate {
-            scope: call.scope.clone(),
-            id: self.ids.uuid(),
-            certificate_type: "AMAZON_ISSUED".to_owned(),
-            domain_name: read.domain_name,
-            subject_alternative_names: names,
-            certificate: read.certificate,
-            certificate_chain: None,
-            private_key: read.private_key,
-            facts,
-            created_at: call.now,
-            imported_at: None,
-            not_before: read.not_before,
-            not_after: read.not_after,
-            tags,
-        };
+        let made = issue::certificate(&call.scope, &names, algorithm, call.now, &*self.ids)?;
+        facts.extend(made.facts.clone());
+        let new = Certificate { id: self.ids.uuid(), facts, tags, ..made };
         let arn = self.store.update(|snapshot| insert(snapshot, call, &new)).await.map_err(of_update)?;
         Ok(RequestCertificateResponse { certificate_arn: Some(arn) })
     }

@@ -47,6 +47,33 @@ impl Operation<CreateService> for Ecs {
     }
 
     async fn handle(&self, call: &Call, input: CreateServiceRequest) -> Result<CreateServiceResponse, Fault> {
+        let made = self.create_service(call, input, None).await?;
+        let described = service::describe(&self.store.snapshot(), &made, true)?;
+        Ok(CreateServiceResponse { service: Some(described) })
+    }
+}
+
+/// What else is made with a service, in the same transaction: gives the request with what depends on it.
+pub(super) type With<'a> =
+    &'a (dyn Fn(&Snapshot, &mut Transaction, CreateServiceRequest) -> Managed + Send + Sync);
+
+/// A request with load balancers that ECS manages and is yet to make.
+pub(super) struct Managed {
+    /// The request.
+    pub(super) request: CreateServiceRequest,
+    /// A security group that tasks get beside the request's, which ECS is yet to make too.
+    pub(super) security_group: String,
+}
+
+impl Ecs {
+    /// Makes a service, or gives the one that the same call made before. What `with` names is ECS's own: its load balancers are
+    /// not held against what there is.
+    pub(super) async fn create_service(
+        &self,
+        call: &Call,
+        input: CreateServiceRequest,
+        with: Option<With<'_>>,
+    ) -> Result<Service, Fault> {
         let cluster_name = cluster::name(call, input.cluster.as_deref())?;
         let name = plain::name(input.service_name.as_deref())?;
         let token = client_token::parse(input.client_token.as_deref())?;
@@ -63,10 +90,12 @@ impl Operation<CreateService> for Ecs {
             if let Some(there) = there.as_ref().filter(|there| there.status != ServiceStatus::Inactive) {
                 return same(there, &digest).map(|there| (Transaction::new(), there));
             }
-            let mut new = checked(snapshot, call, &cluster, &input)?;
+            let mut transaction = Transaction::new();
+            let managed = with.map(|with| with(snapshot, &mut transaction, input.clone()));
+            let asked = managed.as_ref().map_or(&input, |managed| &managed.request);
+            let mut new = checked(snapshot, call, &cluster, asked, managed.is_some())?;
             new.service.request_digest = Some(digest.clone());
             check_quota(snapshot, &cluster)?;
-            let mut transaction = Transaction::new();
             // The cluster's row is written so that a deletion of the cluster under way starts over and sees the service.
             transaction.replace(&cluster, Cluster::clone(&cluster));
             new.service.id = self.ids.uuid();
@@ -79,6 +108,9 @@ impl Operation<CreateService> for Ecs {
                     new.service
                 }
                 First::Revision(mut revision) => {
+                    if let (Some(managed), Some(network)) = (&managed, &mut revision.awsvpc_configuration) {
+                        network.security_groups.push(managed.security_group.clone());
+                    }
                     revision.connect = new.connect.map(|wish| {
                         wish.make(self.ids.as_ref(), call.now, &new.service.arn(), &mut transaction)
                     });
@@ -106,10 +138,7 @@ impl Operation<CreateService> for Ecs {
             }
             Ok((transaction, service))
         });
-        let made = update.await.map_err(faults::of_update)?;
-
-        let described = service::describe(&self.store.snapshot(), &made, true)?;
-        Ok(CreateServiceResponse { service: Some(described) })
+        update.await.map_err(faults::of_update)
     }
 }
 
@@ -176,6 +205,7 @@ fn checked(
     call: &Call,
     cluster: &Cluster,
     input: &CreateServiceRequest,
+    is_managed: bool,
 ) -> Result<New, Fault> {
     let scheduling = plain::scheduling_strategy(input.scheduling_strategy.as_deref())?;
     let controller = plain::deployment_controller(input.deployment_controller.as_ref(), scheduling)?;
@@ -210,10 +240,12 @@ fn checked(
     let given = input.load_balancers.clone().unwrap_or_default();
     let shifts_traffic = load_balancers::shifts_traffic(configuration.strategy.as_deref());
     if let (Some(workload), Some(document)) = (&workload, &document) {
+        // Those that ECS manages are made after the service, whose tasks wait for them.
+        let to_check = if is_managed { &[] } else { given.as_slice() };
         load_balancers::check(
             snapshot,
             call,
-            &given,
+            to_check,
             load_balancers::Of {
                 definition: document,
                 network_mode: workload.definition.projection.network_mode,

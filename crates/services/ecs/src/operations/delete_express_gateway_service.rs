@@ -1,6 +1,7 @@
-//! Deletes an Express service: its service drains. AWS: DeleteExpressGatewayService.
+//! Deletes an Express service: its service drains, and `control` takes away what was made for it alone when that is over; the
+//! load balancer goes with the last service on it. AWS: DeleteExpressGatewayService.
 //!
-//! Differs from AWS: see [`crate::resources::express_service`]. The task definitions stay, as they do there.
+//! Differs from AWS: see [`crate::resources::express_service`]. Task definitions and log groups stay, as they do there.
 
 use api::ecs::operations::{DeleteExpressGatewayService, DeleteService};
 use api::ecs::{
@@ -31,10 +32,11 @@ impl Operation<DeleteExpressGatewayService> for Ecs {
         };
         Operation::<DeleteService>::handle(self, call, request).await?;
 
-        let (row, service) = express_service::find(&self.store.snapshot(), call, &reference)
+        let snapshot = self.store.snapshot();
+        let (row, service) = express_service::find(&snapshot, call, &reference)
             .ok_or_else(|| Fault::server("an Express service that is gone at once"))?;
         Ok(DeleteExpressGatewayServiceResponse {
-            service: Some(express_service::describe(&row, &service, true)?),
+            service: Some(express_service::describe(&snapshot, &row, &service, true)?),
         })
     }
 }

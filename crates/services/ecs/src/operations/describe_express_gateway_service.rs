@@ -1,6 +1,6 @@
 //! Describes an Express service. AWS: DescribeExpressGatewayService.
 //!
-//! Differs from AWS: see [`crate::resources::express_service`]; only the newest configuration is shown.
+//! Differs from AWS: see [`crate::resources::express_service`].
 
 use api::ecs::operations::DescribeExpressGatewayService;
 use api::ecs::{
@@ -32,7 +32,7 @@ impl Operation<DescribeExpressGatewayService> for Ecs {
         let (row, service) = express_service::find(&snapshot, call, &reference)
             .ok_or_else(|| modelled::resource_not_found_exception("Service not found."))?;
 
-        let described = express_service::describe(&row, &service, !include.is_empty())?;
+        let described = express_service::describe(&snapshot, &row, &service, !include.is_empty())?;
         Ok(DescribeExpressGatewayServiceResponse { service: Some(described) })
     }
 }

@@ -1,15 +1,17 @@
 //! Describes service revisions. AWS: DescribeServiceRevisions.
 //!
-//! Differs from AWS: `ecsManagedResources` is never there.
+//! Differs from AWS: `ecsManagedResources` is there for Express services only, without automatic scaling and alarms. Its moments
+//! are those of the whole.
 
 use api::ecs::operations::DescribeServiceRevisions;
 use api::ecs::{DescribeServiceRevisionsRequest, DescribeServiceRevisionsResponse, Failure};
 use base::limits::DESCRIBE_SERVICE_DEPLOYMENTS_MAXIMUM;
 use domain::{Cluster, Service, ServiceRevision};
+use store::Snapshot;
 use store::rows_service::service_revision_key;
 use wire::{Call, Fault, Operation, Permission};
 
-use crate::resources::service_revision;
+use crate::resources::{express_ingress, express_service, service, service_revision};
 use crate::{Ecs, faults};
 
 impl Operation<DescribeServiceRevisions> for Ecs {
@@ -50,7 +52,7 @@ impl Operation<DescribeServiceRevisions> for Ecs {
         for (arn, (cluster, service, id)) in given.into_iter().zip(parsed) {
             let key = service_revision_key(&call.scope, &cluster, &service, &id);
             match snapshot.get::<ServiceRevision>(&key) {
-                Some(row) => revisions.push(service_revision::describe(&row)?),
+                Some(row) => revisions.push(describe(&snapshot, call, &row)?),
                 None => failures.push(Failure {
                     arn: Some(arn),
                     reason: Some("MISSING".to_owned()),
@@ -60,6 +62,22 @@ impl Operation<DescribeServiceRevisions> for Ecs {
         }
         Ok(DescribeServiceRevisionsResponse { service_revisions: Some(revisions), failures: Some(failures) })
     }
+}
+
+/// The revision, with what ECS manages for it.
+fn describe(
+    snapshot: &Snapshot,
+    call: &Call,
+    row: &ServiceRevision,
+) -> Result<api::ecs::ServiceRevision, Fault> {
+    let managed = match service::find(snapshot, &row.scope, &row.cluster, &row.service) {
+        Some(service) => {
+            let log_groups = express_service::log_groups(snapshot, call, row)?;
+            express_ingress::managed_resources(snapshot, &service, log_groups)
+        }
+        None => None,
+    };
+    Ok(api::ecs::ServiceRevision { ecs_managed_resources: managed, ..service_revision::describe(row)? })
 }
 
 #[cfg(test)]

@@ -101,6 +101,8 @@ mod tests {
             configuration_document: "{}".to_owned(),
             created_at: base::Timestamp::from_millis(1_795_348_800_000),
             updated_at: base::Timestamp::from_millis(1_795_348_800_000),
+            older: Vec::new(),
+            ingress: None,
         });
         world.store.transact(transaction).await.unwrap();
         assert_eq!(list(json!({"resourceManagementType": "ECS"})).await, json!([arn("b")]));

@@ -1,18 +1,19 @@
-//! Changes an Express service by a new revision. AWS: UpdateExpressGatewayService. What the call leaves out stays as it was.
+//! Changes an Express service by a new revision, to which traffic shifts: 5 % for three minutes, then all of it. AWS:
+//! UpdateExpressGatewayService. What the call leaves out stays as it was.
 //!
 //! Differs from AWS: see [`crate::resources::express_service`].
 
 use api::ecs::operations::{UpdateExpressGatewayService, UpdateService};
 use api::ecs::{
-    UpdateExpressGatewayServiceRequest, UpdateExpressGatewayServiceResponse, UpdateServiceRequest,
-    UpdatedExpressGatewayService,
+    ExpressGatewayServiceConfiguration, UpdateExpressGatewayServiceRequest,
+    UpdateExpressGatewayServiceResponse, UpdateServiceRequest, UpdatedExpressGatewayService,
 };
-use domain::ExpressService;
 use store::Transaction;
-use store::rows_gateway::express_service_key;
+use store::rows_gateway::express_ingress_of;
 use wire::{Call, Fault, Operation, Permission};
 
-use super::create_express_gateway_service::default_subnets;
+use super::create_express_gateway_service::{default_subnets, network_of};
+use crate::resources::express_ingress;
 use crate::resources::express_service::{self, Asked};
 use crate::{Ecs, faults};
 
@@ -32,8 +33,10 @@ impl Operation<UpdateExpressGatewayService> for Ecs {
     ) -> Result<UpdateExpressGatewayServiceResponse, Fault> {
         let reference = express_service::parse(call, input.service_arn.as_deref())?;
         let snapshot = self.store.snapshot();
-        let (row, _) = express_service::active(&snapshot, call, &reference)?;
-        let before = express_service::configuration(&row)?;
+        let (row, service) = express_service::active(&snapshot, call, &reference)?;
+        let before = express_service::current(&row, &service)?;
+        let (ingress, load_balancer) = express_ingress_of(&snapshot, &row)
+            .ok_or_else(|| faults::invalid("The service has no load balancer."))?;
         let asked = Asked {
             cpu: input.cpu,
             cpu_architecture: input.cpu_architecture,
@@ -46,35 +49,46 @@ impl Operation<UpdateExpressGatewayService> for Ecs {
             task_definition_arn: input.task_definition_arn,
             task_role_arn: input.task_role_arn,
         };
-        let next = express_service::configure(before, asked, || default_subnets(&snapshot, call))?;
+        let next = express_service::configure(before.clone(), asked, || default_subnets(&snapshot, call))?;
 
-        let next = self.with_task_definition(call, &reference, next).await?;
+        let network = network_of(&snapshot, call, &next)?;
+        network.check_fits(&load_balancer)?;
+
+        // What leaves the tasks as they are takes no deployment.
+        let next = if express_service::runs_the_same(&before, &next) {
+            ExpressGatewayServiceConfiguration { task_definition_arn: before.task_definition_arn, ..next }
+        } else {
+            self.with_task_definition(call, &reference, next).await?
+        };
+        let (container, port) = express_service::target(&self.store.snapshot(), call, &next)?;
+        let role = &row.infrastructure_role_arn;
+        let behind =
+            express_ingress::load_balancers(&ingress, &load_balancer, (container.as_str(), port), role);
         let change = UpdateServiceRequest {
             cluster: Some(reference.cluster.clone()),
             service: Some(reference.name.clone()),
             task_definition: next.task_definition_arn.clone(),
             desired_count: Some(express_service::desired_count(&next)),
-            network_configuration: Some(express_service::network(&next)),
+            network_configuration: Some(express_service::network(&next, network.is_public)),
+            load_balancers: Some(behind),
             ..UpdateServiceRequest::default()
         };
+        let primary = service.primary().map(|revision| revision.id.clone());
         Operation::<UpdateService>::handle(self, call, change).await?;
         let document = wire::json::to_string(&next);
-        let key = express_service_key(&call.scope, &reference.cluster, &reference.name);
         let update = self.store.update(|snapshot| {
             let mut transaction = Transaction::new();
-            if let Some(there) = snapshot.get::<ExpressService>(&key) {
-                let next = ExpressService {
-                    configuration_document: document.clone(),
-                    updated_at: call.now,
-                    ..ExpressService::clone(&there)
-                };
-                transaction.replace(&there, next);
+            if let Some((row, service)) = express_service::find(snapshot, call, &reference) {
+                let document = document.clone();
+                let next = express_service::updated(&row, primary.as_deref(), &service, document, call.now);
+                transaction.replace(&row, next);
             }
             Ok::<_, Fault>((transaction, ()))
         });
         update.await.map_err(faults::of_update)?;
 
-        let (row, service) = express_service::find(&self.store.snapshot(), call, &reference)
+        let snapshot = self.store.snapshot();
+        let (row, service) = express_service::find(&snapshot, call, &reference)
             .ok_or_else(|| Fault::server("an Express service that is gone at once"))?;
         Ok(UpdateExpressGatewayServiceResponse {
             service: Some(UpdatedExpressGatewayService {
@@ -82,8 +96,10 @@ impl Operation<UpdateExpressGatewayService> for Ecs {
                 created_at: Some(row.created_at),
                 service_arn: Some(service.arn().to_string()),
                 service_name: Some(row.service.clone()),
-                status: Some(express_service::describe_status(&service)),
-                target_configuration: Some(express_service::describe_configuration(&row, &service)?),
+                status: Some(express_service::describe_status(&snapshot, &row, &service)),
+                target_configuration: Some(express_service::describe_configuration(
+                    &snapshot, &row, &service,
+                )?),
                 updated_at: Some(row.updated_at),
             }),
         })
@@ -117,7 +133,36 @@ mod tests {
         let services = world.ok("DescribeServices", json!({"services": ["shop"]})).await;
         assert_eq!(services["services"][0]["taskDefinition"], target["taskDefinitionArn"]);
         assert_eq!(services["services"][0]["desiredCount"], 3);
+        // Both revisions are in use, each with what it was made from.
+        let shown = world.ok("DescribeExpressGatewayService", json!({"serviceArn": arn})).await;
+        let active = &shown["service"]["activeConfigurations"];
+        assert_eq!(active[0]["primaryContainer"]["containerPort"], 8080);
+        assert_eq!(active[1], made["service"]["activeConfigurations"][0]);
+        assert_eq!(active[0]["ingressPaths"], active[1]["ingressPaths"]);
+        let behind = &services["services"][0]["loadBalancers"][0];
+        assert_eq!(behind["containerPort"], 8080);
+        // What leaves the tasks as they are makes no new revision.
+        let body =
+            json!({"serviceArn": arn, "healthCheckPath": "/health", "scalingTarget": {"minTaskCount": 1}});
+        let answer = world.ok("UpdateExpressGatewayService", body).await;
+        let next = &answer["service"]["targetConfiguration"];
+        assert_eq!(next["serviceRevisionArn"], target["serviceRevisionArn"]);
+        assert_eq!((&next["healthCheckPath"], &next["cpu"]), (&json!("/health"), &json!("512")));
+        let shown = world.ok("DescribeExpressGatewayService", json!({"serviceArn": arn})).await;
+        assert_eq!(shown["service"]["activeConfigurations"][1]["healthCheckPath"], "/ping");
         world.refused("UpdateExpressGatewayService", json!({"serviceArn": arn, "cpu": "17"})).await;
+        let rolling = json!({"service": "shop", "deploymentConfiguration": {"strategy": "ROLLING"}});
+        assert_eq!(
+            world.refused("UpdateService", rolling).await,
+            "InvalidParameterException: Updating to ROLLING deployment strategy is not supported for ExpressGatewayServices."
+        );
+        let one_zone = json!({"subnets": [target["networkConfiguration"]["subnets"][0]]});
+        world
+            .refused(
+                "UpdateExpressGatewayService",
+                json!({"serviceArn": arn, "networkConfiguration": one_zone}),
+            )
+            .await;
         let ghost = json!({"serviceArn": arn.replace("shop", "ghost")});
         assert_eq!(
             world.refused("UpdateExpressGatewayService", ghost).await,

@@ -14,6 +14,7 @@ use domain::{
     Cluster, DeploymentControllerType, LaunchType, RevisionInUse, RevisionStatus, RolloutState, Service,
     ServiceRevision, TaskDefinition, TaskSet,
 };
+use store::rows_gateway::{express_ingress_of, express_service_of};
 use store::{Snapshot, Transaction, Versioned};
 use wire::{Call, Fault, Operation, Permission};
 
@@ -105,6 +106,7 @@ impl Change<'_> {
         let (there, input) = (self.there, self.input);
         let scheduling = there.scheduling_strategy;
         self.check_unsupported()?;
+        self.check_express()?;
         let mut next = Service::clone(there);
         next.deployment_controller = self.controller()?;
         self.check_controller(next.deployment_controller)?;
@@ -145,6 +147,18 @@ impl Change<'_> {
         unsupported::vpc_lattice::check(input.vpc_lattice_configurations.as_deref())?;
         unsupported::gateway_connectors::check(input.gateway_connectors.as_deref())?;
         unsupported::monitoring::check(input.monitoring.as_ref())
+    }
+
+    /// Express services shift traffic. The sentence is AWS's.
+    fn check_express(&self) -> Result<(), Fault> {
+        let given = self.input.deployment_configuration.as_ref();
+        let is_rolling = given.is_some_and(|given| given.strategy.as_deref() == Some("ROLLING"));
+        if is_rolling && express_service_of(self.snapshot, self.there).is_some() {
+            return Err(faults::invalid(
+                "Updating to ROLLING deployment strategy is not supported for ExpressGatewayServices.",
+            ));
+        }
+        Ok(())
     }
 
     fn controller(&self) -> Result<DeploymentControllerType, Fault> {
@@ -205,7 +219,13 @@ impl Change<'_> {
         let own =
             base.as_ref().and_then(|base| base.awsvpc_configuration.as_ref()).map(workload::describe_network);
         let network = self.input.network_configuration.as_ref().or(own.as_ref());
-        let checked = workload::check(self.snapshot, self.call, definition, compute, asked, network)?;
+        let managed = self.ingress().map(|ingress| ingress.security_group.clone());
+        let network = network.map(|network| without_group(network, managed.as_deref()));
+        let mut checked =
+            workload::check(self.snapshot, self.call, definition, compute, asked, network.as_ref())?;
+        if let (Some(managed), Some(network)) = (managed, &mut checked.awsvpc_configuration) {
+            network.security_groups.push(managed);
+        }
         next.platform_version = workload::asked_platform_version(asked, checked.compute.launch_type);
         Ok(Some(checked))
     }
@@ -287,14 +307,23 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Load balancers are held against what the new revision runs, given anew or not.
+    /// What stands in front of the service, where it is an Express service.
+    fn ingress(&self) -> Option<Versioned<domain::ExpressIngress>> {
+        let express = express_service_of(self.snapshot, self.there)?;
+        express_ingress_of(self.snapshot, &express).map(|(ingress, _)| ingress)
+    }
+
+    /// Load balancers are held against what the new revision runs, given anew or not. Those that ECS manages may be yet to be
+    /// made.
     fn check_load_balancers(
         &self,
         next: &Service,
         workload: &Workload,
         document: &api::ecs::TaskDefinition,
     ) -> Result<(), Fault> {
-        if self.input.load_balancers.is_none() && !self.deploys(next, workload)? {
+        let is_to_be_made =
+            self.ingress().is_some_and(|ingress| ingress.status != domain::ManagedResourceStatus::Active);
+        if is_to_be_made || self.input.load_balancers.is_none() && !self.deploys(next, workload)? {
             return Ok(());
         }
         let given = self.members(next)?.load_balancers.unwrap_or_default();
@@ -447,6 +476,19 @@ impl Change<'_> {
             transaction.replace(row, next);
         }
     }
+}
+
+/// The network without a security group that ECS adds by itself.
+fn without_group(
+    given: &api::ecs::NetworkConfiguration,
+    group: Option<&str>,
+) -> api::ecs::NetworkConfiguration {
+    let mut network = given.clone();
+    let groups = network.awsvpc_configuration.as_mut().and_then(|network| network.security_groups.as_mut());
+    if let Some(groups) = groups {
+        groups.retain(|there| Some(there.as_str()) != group);
+    }
+    network
 }
 
 fn shifts_traffic(service: &Service) -> Result<bool, Fault> {

@@ -1,19 +1,21 @@
-//! Express services: an image becomes a task definition and a service on Fargate.
+//! Express services: an image becomes a task definition, a service on Fargate, and an endpoint on a load balancer that several
+//! of them share ([`super::express_ingress`]).
 //!
-//! Differs from AWS: no load balancer is made for them, no certificate, and no automatic scaling. So there is no ingress path
-//! (`ingressPaths` is empty), `healthCheckPath` and `scalingTarget` are kept and shown but nothing acts on them,
-//! `minTaskCount` tasks run, and `status.statusReason` says so. Deployments are rolling ones, where AWS shifts traffic by
-//! canary. The cluster is not made. The names of the family and the log group, and where no public source says better the
-//! wording of refusals, are ours.
+//! Differs from AWS: there is no automatic scaling: `scalingTarget` is kept and shown, and `minTaskCount` tasks run. No alarm
+//! watches the canary. The cluster is not made. A service stays with its load balancer. The names of the family and the log
+//! group, and where no public source says better the wording of refusals, are ours.
 
 use api::ecs as shape;
 use api::ecs::faults as modelled;
-use domain::{ExpressService, Service, ServiceRevision, ServiceStatus};
-use store::rows_gateway::express_service_key;
+use domain::{
+    ExpressIngress, ExpressLoadBalancer, ExpressRevision, ExpressService, ManagedResourceStatus,
+    RevisionStatus, Service, ServiceRevision, ServiceStatus,
+};
+use store::rows_gateway::{express_ingress_of, express_service_key};
 use store::{Snapshot, Versioned};
 use wire::{Call, Fault};
 
-use super::{identifier, service, tag};
+use super::{express_ingress, identifier, service, tag, task_definition};
 use crate::faults::invalid;
 use crate::launch;
 
@@ -31,9 +33,10 @@ const MAX_TASKS_DEFAULT: i32 = 20;
 const TARGET_DEFAULT: i32 = 60;
 /// Tasks of one service. Source: "Amazon ECS service quotas".
 const TASKS_MAXIMUM: i32 = 5_000;
-/// What a live Express service says of itself.
-const WITHOUT_LOAD_BALANCER: &str = "This release of Roadstead gives Express services no load balancer and no automatic \
-     scaling: the service has no endpoint and runs minTaskCount tasks.";
+/// Percent of the traffic that a new revision gets first. Source: "Updating an Amazon ECS Express Mode service".
+const CANARY_PERCENT: f64 = 5.0;
+/// Minutes before the rest follows, and again before the old tasks are stopped. Source: as above.
+const BAKE_MINUTES: i32 = 3;
 
 /// How a caller names an Express service: cluster and name.
 #[derive(Clone, Debug)]
@@ -227,6 +230,18 @@ fn scaling_target(
     Ok(target)
 }
 
+/// Whether the primary container of both configurations is run in the same way.
+pub fn runs_the_same(
+    one: &shape::ExpressGatewayServiceConfiguration,
+    other: &shape::ExpressGatewayServiceConfiguration,
+) -> bool {
+    one.primary_container.is_some()
+        && one.primary_container == other.primary_container
+        && (&one.cpu, &one.memory, &one.cpu_architecture)
+            == (&other.cpu, &other.memory, &other.cpu_architecture)
+        && (&one.execution_role_arn, &one.task_role_arn) == (&other.execution_role_arn, &other.task_role_arn)
+}
+
 /// Tasks that the service is to run.
 pub fn desired_count(configuration: &shape::ExpressGatewayServiceConfiguration) -> i32 {
     configuration.scaling_target.as_ref().and_then(|target| target.min_task_count).unwrap_or(1)
@@ -288,50 +303,189 @@ pub fn task_definition(
     }
 }
 
-/// The network that the service's tasks get.
-pub fn network(configuration: &shape::ExpressGatewayServiceConfiguration) -> shape::NetworkConfiguration {
+/// The container and port that the load balancer sends requests to: the primary container, else of the caller's task
+/// definition the container `Main`, or the first one that has a port.
+pub fn target(
+    snapshot: &Snapshot,
+    call: &Call,
+    configuration: &shape::ExpressGatewayServiceConfiguration,
+) -> Result<(String, i32), Fault> {
+    if let Some(container) = &configuration.primary_container {
+        return Ok((CONTAINER.to_owned(), container.container_port.unwrap_or(PORT_DEFAULT)));
+    }
+    let reference =
+        task_definition::parse(call, configuration.task_definition_arn.as_deref().unwrap_or_default())?;
+    let definition = task_definition::runnable(snapshot, &call.scope, &reference)?;
+    let containers = task_definition::document(&definition)?.container_definitions.unwrap_or_default();
+    let port = |container: &shape::ContainerDefinition| {
+        container.port_mappings.iter().flatten().find_map(|mapping| mapping.container_port)
+    };
+    let named = containers.iter().find(|container| container.name.as_deref() == Some(CONTAINER));
+    let chosen = named.or_else(|| containers.iter().find(|container| port(container).is_some()));
+    chosen.and_then(|container| Some((container.name.clone()?, port(container)?))).ok_or_else(|| {
+        invalid("The task definition must have a container with a port mapping for the load balancer.")
+    })
+}
+
+/// The network that the service's tasks get, less the security group that lets the load balancer in.
+pub fn network(
+    configuration: &shape::ExpressGatewayServiceConfiguration,
+    is_public: bool,
+) -> shape::NetworkConfiguration {
     let network = configuration.network_configuration.clone().unwrap_or_default();
     shape::NetworkConfiguration {
         awsvpc_configuration: Some(shape::AwsVpcConfiguration {
             subnets: network.subnets,
             security_groups: network.security_groups,
-            assign_public_ip: Some("ENABLED".to_owned()),
+            assign_public_ip: Some(if is_public { "ENABLED" } else { "DISABLED" }.to_owned()),
         }),
     }
 }
 
-/// The stored configuration.
-pub fn configuration(row: &ExpressService) -> Result<shape::ExpressGatewayServiceConfiguration, Fault> {
-    wire::json::from_str(&row.configuration_document).map_err(Fault::server)
-}
-
-/// The configuration as Describe shows it.
-pub fn describe_configuration(
-    row: &ExpressService,
-    service: &Service,
-) -> Result<shape::ExpressGatewayServiceConfiguration, Fault> {
-    let revision = service.primary().map(|revision| {
-        ServiceRevision::arn_of(&row.scope, &row.cluster, &row.service, &revision.id).to_string()
-    });
-    Ok(shape::ExpressGatewayServiceConfiguration {
-        created_at: Some(row.updated_at),
-        ingress_paths: Some(Vec::new()),
-        service_revision_arn: revision,
-        ..configuration(row)?
-    })
-}
-
-/// The state on the wire.
-pub fn describe_status(service: &Service) -> shape::ExpressGatewayServiceStatus {
-    let is_active = service.status == ServiceStatus::Active;
-    shape::ExpressGatewayServiceStatus {
-        status_code: Some(service.status.to_string()),
-        status_reason: is_active.then(|| WITHOUT_LOAD_BALANCER.to_owned()),
+/// How deployments go: a part of the traffic first, then all of it, each with a while to look.
+pub fn deployment_configuration() -> shape::DeploymentConfiguration {
+    shape::DeploymentConfiguration {
+        strategy: Some("CANARY".to_owned()),
+        canary_configuration: Some(shape::CanaryConfiguration {
+            canary_percent: Some(CANARY_PERCENT),
+            canary_bake_time_in_minutes: Some(BAKE_MINUTES),
+        }),
+        bake_time_in_minutes: Some(BAKE_MINUTES),
+        deployment_circuit_breaker: Some(shape::DeploymentCircuitBreaker {
+            enable: Some(true),
+            rollback: Some(true),
+            ..Default::default()
+        }),
+        ..Default::default()
     }
 }
 
-/// The Express service as the API shows it.
+/// A stored configuration.
+pub fn parse_document(document: &str) -> Result<shape::ExpressGatewayServiceConfiguration, Fault> {
+    wire::json::from_str(document).map_err(Fault::server)
+}
+
+/// What the PRIMARY revision was made from, which an update changes.
+pub fn current(
+    row: &ExpressService,
+    service: &Service,
+) -> Result<shape::ExpressGatewayServiceConfiguration, Fault> {
+    let document = service
+        .primary()
+        .map_or(row.configuration_document.as_str(), |revision| row.configuration_of(&revision.id).0);
+    parse_document(document)
+}
+
+/// The row after an update whose configuration is `document`; `before` was the PRIMARY revision. What revisions that are in
+/// use were made from is kept.
+pub fn updated(
+    row: &ExpressService,
+    before: Option<&str>,
+    after: &Service,
+    document: String,
+    now: base::Timestamp,
+) -> ExpressService {
+    let mut next = row.clone();
+    next.updated_at = now;
+    let primary = after.primary().map(|revision| revision.id.as_str());
+    if before == primary
+        && let Some(older) = next.older.iter_mut().find(|older| Some(older.revision.as_str()) == primary)
+    {
+        // Its deployment was rolled back to this revision, which goes on with the new values.
+        older.configuration_document = document;
+        return next;
+    }
+    if before != primary {
+        let in_use = after.revisions.iter().filter(|there| there.status != RevisionStatus::Inactive);
+        let kept = in_use.filter(|there| Some(there.id.as_str()) != primary).map(|there| {
+            let (document, created_at) = row.configuration_of(&there.id);
+            ExpressRevision {
+                revision: there.id.clone(),
+                configuration_document: document.to_owned(),
+                created_at,
+            }
+        });
+        next.older = kept.collect();
+    }
+    next.configuration_document = document;
+    next
+}
+
+/// The configuration of one revision as Describe shows it.
+fn describe_revision(
+    snapshot: &Snapshot,
+    row: &ExpressService,
+    revision: Option<&str>,
+) -> Result<shape::ExpressGatewayServiceConfiguration, Fault> {
+    let (document, created_at) =
+        revision.map_or((row.configuration_document.as_str(), row.updated_at), |id| row.configuration_of(id));
+    let paths = express_ingress_of(snapshot, row);
+    Ok(shape::ExpressGatewayServiceConfiguration {
+        created_at: Some(created_at),
+        ingress_paths: Some(express_ingress::summaries(paths.as_ref())),
+        service_revision_arn: revision
+            .map(|id| ServiceRevision::arn_of(&row.scope, &row.cluster, &row.service, id).to_string()),
+        ..parse_document(document)?
+    })
+}
+
+/// The configuration of the PRIMARY revision as Update shows it.
+pub fn describe_configuration(
+    snapshot: &Snapshot,
+    row: &ExpressService,
+    service: &Service,
+) -> Result<shape::ExpressGatewayServiceConfiguration, Fault> {
+    describe_revision(snapshot, row, service.primary().map(|revision| revision.id.as_str()))
+}
+
+/// The state on the wire, and what keeps requests from being served.
+pub fn describe_status(
+    snapshot: &Snapshot,
+    row: &ExpressService,
+    service: &Service,
+) -> shape::ExpressGatewayServiceStatus {
+    let paths = express_ingress_of(snapshot, row).filter(|_| service.status == ServiceStatus::Active);
+    shape::ExpressGatewayServiceStatus {
+        status_code: Some(service.status.to_string()),
+        status_reason: paths.and_then(|(ingress, load_balancer)| reason(snapshot, &ingress, &load_balancer)),
+    }
+}
+
+fn reason(
+    snapshot: &Snapshot,
+    ingress: &ExpressIngress,
+    load_balancer: &ExpressLoadBalancer,
+) -> Option<String> {
+    if ingress.status == ManagedResourceStatus::Failed {
+        return ingress.status_reason.clone();
+    }
+    express_ingress::load_balancer_status(snapshot, load_balancer).1
+}
+
+/// The log groups that the containers of a revision's task definition write to.
+pub fn log_groups(
+    snapshot: &Snapshot,
+    call: &Call,
+    revision: &ServiceRevision,
+) -> Result<Vec<String>, Fault> {
+    let Some(arn) = &revision.task_definition else { return Ok(Vec::new()) };
+    let reference = task_definition::parse(call, arn.as_str())?;
+    let Some(definition) = task_definition::find(snapshot, &call.scope, &reference) else {
+        return Ok(Vec::new());
+    };
+    let mut groups = Vec::new();
+    for container in task_definition::document(&definition)?.container_definitions.unwrap_or_default() {
+        let logs = container.log_configuration.unwrap_or_default();
+        let is_ours = logs.log_driver.as_deref() == Some("awslogs");
+        let group = logs.options.and_then(|options| options.get("awslogs-group").cloned());
+        groups.extend(group.filter(|group| is_ours && !groups.contains(group)));
+    }
+    Ok(groups)
+}
+
+/// The Express service as the API shows it: with a configuration for each revision in use.
 pub fn describe(
+    snapshot: &Snapshot,
     row: &ExpressService,
     service: &Service,
     with_tags: bool,
@@ -340,15 +494,21 @@ pub fn describe(
         let resource = format!("service-deployment/{}/{}/{id}", row.cluster, row.service);
         base::Arn::new("ecs", &row.scope, resource).to_string()
     });
+    let in_use = service.revisions.iter().filter(|there| there.status != RevisionStatus::Inactive);
+    let shown = in_use.map(|there| describe_revision(snapshot, row, Some(&there.id)));
+    let mut active: Vec<_> = shown.collect::<Result<_, _>>()?;
+    if active.is_empty() {
+        active.push(describe_revision(snapshot, row, None)?);
+    }
     Ok(shape::ECSExpressGatewayService {
-        active_configurations: Some(vec![describe_configuration(row, service)?]),
+        active_configurations: Some(active),
         cluster: Some(row.cluster.clone()),
         created_at: Some(row.created_at),
         current_deployment: deployment,
         infrastructure_role_arn: Some(row.infrastructure_role_arn.clone()),
         service_arn: Some(service.arn().to_string()),
         service_name: Some(row.service.clone()),
-        status: Some(describe_status(service)),
+        status: Some(describe_status(snapshot, row, service)),
         tags: with_tags.then(|| tag::describe(&service.tags)),
         updated_at: Some(row.updated_at),
     })

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod container_instance;
 pub mod daemon;
 pub mod daemon_task_definition;
+pub mod express_ingress;
 pub mod express_service;
 pub mod gateway;
 pub mod identifier;

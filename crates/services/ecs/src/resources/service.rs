@@ -7,12 +7,12 @@ use api::ecs::faults as modelled;
 use base::limits::SERVICE_EVENTS;
 use base::{Arn, Scope};
 use domain::{
-    Cluster, DeploymentControllerType, DesiredStatus, ExpressService, LaunchType, RevisionInUse,
-    RevisionStatus, STARTED_BY_SERVICE, SchedulingStrategy, Service, ServiceEvent, ServiceRevision,
-    ServiceStatus, Task, TaskSet, TaskStatus,
+    Cluster, DeploymentControllerType, DesiredStatus, LaunchType, RevisionInUse, RevisionStatus,
+    STARTED_BY_SERVICE, SchedulingStrategy, Service, ServiceEvent, ServiceRevision, ServiceStatus, Task,
+    TaskSet, TaskStatus,
 };
 use store::rows::TASKS_LIVE_BY_GROUP;
-use store::rows_gateway::express_service_key;
+use store::rows_gateway::express_service_of;
 use store::rows_service::{SERVICES_OF_CLUSTER, of_service, service_key};
 use store::{IndexScan, Snapshot, Versioned};
 use tokio::sync::MutexGuard;
@@ -178,9 +178,7 @@ pub fn launch_type(snapshot: &Snapshot, service: &Service) -> Option<LaunchType>
 
 /// Who manages the service: ECS where it is an Express service, which is made in the same moment.
 pub fn resource_management_type(snapshot: &Snapshot, service: &Service) -> &'static str {
-    let key = express_service_key(&service.scope, &service.cluster, &service.name);
-    let express = snapshot.get::<ExpressService>(&key);
-    if express.is_some_and(|express| express.created_at == service.created_at) { "ECS" } else { "CUSTOMER" }
+    if express_service_of(snapshot, service).is_some() { "ECS" } else { "CUSTOMER" }
 }
 
 /// The row of the PRIMARY revision, else of the newest there is.

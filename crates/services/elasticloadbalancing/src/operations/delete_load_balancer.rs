@@ -8,9 +8,9 @@ use api::elasticloadbalancing::{DeleteLoadBalancerInput, DeleteLoadBalancerOutpu
 use store::{Transaction, rows_load_balancing};
 use wire::{Call, Fault, Operation, Permission};
 
-use crate::Elasticloadbalancing;
 use crate::faults::of_update;
-use crate::resources::{listener, name, subnet};
+use crate::resources::name;
+use crate::{Elasticloadbalancing, managed};
 
 impl Operation<DeleteLoadBalancer> for Elasticloadbalancing {
     fn permissions(&self, _call: &Call, input: &DeleteLoadBalancerInput) -> Vec<Permission> {
@@ -36,13 +36,7 @@ impl Operation<DeleteLoadBalancer> for Elasticloadbalancing {
                     "Load balancer '{arn}' cannot be deleted because deletion protection is enabled"
                 )));
             }
-            transaction.remove(&row);
-            for found in rows_load_balancing::listeners_of(snapshot, &row) {
-                listener::remove(snapshot, &mut transaction, &found);
-            }
-            for placed in &row.subnets {
-                subnet::release(snapshot, &mut transaction, &row.scope, placed, call.now);
-            }
+            managed::remove_load_balancer(snapshot, &mut transaction, &row, call.now);
             Ok((transaction, ()))
         });
         deleted.await.map_err(of_update)?;

@@ -10,7 +10,7 @@ use super::{action, name};
 use crate::faults::{unsupported, validation};
 
 /// What a listener with TLS has that names no policy. Source: CreateListener, `SslPolicy`.
-const DEFAULT_SSL_POLICY: &str = "ELBSecurityPolicy-2016-08";
+pub(crate) const DEFAULT_SSL_POLICY: &str = "ELBSecurityPolicy-2016-08";
 /// Source: CreateListener, `AlpnPolicy`.
 const ALPN_POLICIES: [&str; 5] = ["HTTP1Only", "HTTP2Only", "HTTP2Optional", "HTTP2Preferred", "None"];
 
