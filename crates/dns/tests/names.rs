@@ -5,7 +5,9 @@ mod common;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use domain::{DiscoveryInstance, DiscoveryNamespace, DiscoveryService, LoadBalancer, NetworkInterface};
+use domain::{
+    DiscoveryInstance, DiscoveryNamespace, DiscoveryService, ExpressIngress, LoadBalancer, NetworkInterface,
+};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use serde_json::json;
@@ -66,6 +68,25 @@ async fn a_load_balancers_name_leads_to_its_addresses() {
         firsts
     };
     assert_eq!(first.len(), 2, "the order changes");
+}
+
+#[tokio::test]
+async fn an_express_services_endpoint_leads_to_its_load_balancer() {
+    let world = world().await;
+    put_load_balancer(&world).await;
+    let endpoint = "sh-0123456789abcdef0123456789abcdef.ecs.us-east-1.on.aws.";
+    world
+        .put(row::<ExpressIngress>(json!({
+            "load_balancer": "web", "endpoint": endpoint.trim_end_matches('.'), "cluster": "default", "service": "shop",
+            "rule": "1", "priority": 1, "target_groups": [["a", "1"], ["b", "2"]], "certificate": "1",
+            "security_group": "sg-1", "status": "ACTIVE", "created_at": 0, "updated_at": 0,
+        })))
+        .await;
+    let both = [format!("{endpoint} A 127.31.0.5"), format!("{endpoint} A 127.31.16.5")];
+    for answer in [world.ask(endpoint, RecordType::A).await, world.ask_as_host(endpoint, RecordType::A).await]
+    {
+        assert_eq!(shown(&answer), both);
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use domain::{ExpressIngress, ExpressLoadBalancer, ExpressService, ManagedResourc
 use scheduler::express_ingress::decide;
 use store::rows_gateway::{express_load_balancer_key, express_service_key};
 use store::{Change, Key, Prefix, Row as _, Snapshot, Transaction, UpdateError};
+use tokio::time::Instant;
 use wire::Fault;
 
 use crate::Control;
@@ -31,9 +32,11 @@ pub async fn run(control: Control) {
         let mut feed = control.store.changes(snapshot.version());
         let mut keys = everything(&snapshot);
         drop(snapshot);
+        let mut scan_at = Instant::now() + SLOW_SCAN;
         loop {
-            let again = work(&control, std::mem::take(&mut keys)).await;
-            let wait = if again.is_empty() { SLOW_SCAN } else { RETRY };
+            if work(&control, std::mem::take(&mut keys)).await {
+                scan_at = scan_at.min(Instant::now() + RETRY);
+            }
             tokio::select! {
                 biased;
                 change = feed.next() => match change {
@@ -43,12 +46,16 @@ pub async fn run(control: Control) {
                         break;
                     }
                 },
-                () = tokio::time::sleep(wait) => keys.extend(everything(&control.store.snapshot())),
+                () = tokio::time::sleep_until(scan_at) => {}
             }
             // All that has come in the meantime goes together.
             let snapshot = control.store.snapshot();
             while let Ok(Some(batch)) = feed.try_next() {
                 take(&snapshot, &batch.changes, &mut keys);
+            }
+            if Instant::now() >= scan_at {
+                scan_at = Instant::now() + SLOW_SCAN;
+                keys.extend(everything(&snapshot));
             }
         }
     }
@@ -86,9 +93,9 @@ fn load_balancer_of(row: &ExpressService) -> Option<Key> {
     Some(express_load_balancer_key(&row.scope, &reference.load_balancer))
 }
 
-/// Looks at these load balancers; gives those that are to be looked at again before anything changes.
-async fn work(control: &Control, keys: BTreeSet<Key>) -> BTreeSet<Key> {
-    let mut again = BTreeSet::new();
+/// Looks at these load balancers; tells whether some are to be looked at again before anything changes.
+async fn work(control: &Control, keys: BTreeSet<Key>) -> bool {
+    let mut again = false;
     for key in keys {
         let now = control.clock.now();
         let done = control.store.update(|snapshot| {
@@ -99,16 +106,13 @@ async fn work(control: &Control, keys: BTreeSet<Key>) -> BTreeSet<Key> {
             Ok::<_, Fault>((transaction, decision.waits))
         });
         match done.await {
-            Ok(false) => {}
-            Ok(true) => {
-                again.insert(key);
-            }
+            Ok(waits) => again |= waits,
             Err(error) => {
-                tracing::warn!(%error, %key, "what is in front of Express services cannot be made for now");
+                tracing::debug!(%error, %key, "what is in front of Express services cannot be made for now");
                 if let UpdateError::Refused(fault) = &error {
                     say(control, &key, fault.message()).await;
                 }
-                again.insert(key);
+                again = true;
             }
         }
     }

@@ -23,6 +23,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use wire::{Authentication, Gateway, GatewaySettings, RootAndNodes};
 
+mod express;
+
 /// A clock that goes with tokio's.
 struct Slept(Instant);
 
@@ -323,15 +325,18 @@ impl World {
 
     async fn report(&self, id: &str, status: TaskStatus) {
         let now = self.clock.now();
-        let container = ContainerReport {
-            name: "app".into(),
+        let container = |name: &str| ContainerReport {
+            name: name.into(),
             status: Some(status),
             exit_code: (status == TaskStatus::Stopped).then_some(0),
             ..ContainerReport::default()
         };
-        let report =
-            TaskReport { status: Some(status), containers: vec![container], ..TaskReport::default() };
-        self.change_task(id, |task| task_lifecycle::step(task, &report, now).task).await;
+        let report = |task: &Task| TaskReport {
+            status: Some(status),
+            containers: task.containers.iter().map(|there| container(&there.name)).collect(),
+            ..TaskReport::default()
+        };
+        self.change_task(id, |task| task_lifecycle::step(task, &report(task), now).task).await;
     }
 
     async fn change_task(&self, id: &str, change: impl Fn(&Task) -> Task) {
