@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 /// Services that share a load balancer at most. Source: "Resources created by Amazon ECS Express Mode services".
 pub const SERVICES_PER_LOAD_BALANCER: usize = 25;
 
+/// The last priority of a rule: never reached, as paths are few. Source: CreateRule, `Priority`.
+const PRIORITY_MAXIMUM: u32 = 50_000;
+
 /// What a new service asks of a load balancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted<'a> {
@@ -50,7 +53,7 @@ pub fn choose(wanted: &Wanted, there: &[Shared]) -> Option<usize> {
 
 /// The priority of a new path's rule: the lowest that is free.
 pub fn free_priority(taken: &BTreeSet<u32>) -> u32 {
-    (1..).find(|priority| !taken.contains(priority)).unwrap_or(u32::MAX)
+    (1..=PRIORITY_MAXIMUM).find(|priority| !taken.contains(priority)).unwrap_or(PRIORITY_MAXIMUM)
 }
 
 /// What is wished for on one load balancer.

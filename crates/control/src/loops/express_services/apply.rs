@@ -172,7 +172,7 @@ impl Writer<'_> {
 
     fn service_group(&self, path: &GatheredPath, ports: &BTreeSet<u16>) -> SecurityGroup {
         let (ingress, wish) = (&path.ingress, &self.gathered.wish);
-        let inbound = ports.iter().map(|port| self.from_load_balancer(*port));
+        let inbound = ports.iter().map(|port| self.let_load_balancer_in(*port));
         SecurityGroup {
             scope: ingress.scope.clone(),
             id: ingress.security_group.clone(),
@@ -185,7 +185,7 @@ impl Writer<'_> {
         }
     }
 
-    fn from_load_balancer(&self, port: u16) -> SecurityGroupRule {
+    fn let_load_balancer_in(&self, port: u16) -> SecurityGroupRule {
         let peer = SecurityGroupPeer::Group(self.gathered.wish.security_group.clone());
         self.inbound(i32::from(port), peer)
     }
@@ -210,7 +210,7 @@ impl Writer<'_> {
         next.rules.retain(|rule| open_port(rule, load_balancer).is_none_or(|port| ports.contains(&port)));
         let open: BTreeSet<u16> =
             next.rules.iter().filter_map(|rule| open_port(rule, load_balancer)).collect();
-        next.rules.extend(ports.difference(&open).map(|port| self.from_load_balancer(*port)));
+        next.rules.extend(ports.difference(&open).map(|port| self.let_load_balancer_in(*port)));
         self.transaction.replace(there, next);
     }
 

@@ -37,19 +37,8 @@ impl Operation<UpdateExpressGatewayService> for Ecs {
         let before = express_service::current(&row, &service)?;
         let (ingress, load_balancer) = express_ingress_of(&snapshot, &row)
             .ok_or_else(|| faults::invalid("The service has no load balancer."))?;
-        let asked = Asked {
-            cpu: input.cpu,
-            cpu_architecture: input.cpu_architecture,
-            execution_role_arn: input.execution_role_arn,
-            health_check_path: input.health_check_path,
-            memory: input.memory,
-            network_configuration: input.network_configuration,
-            primary_container: input.primary_container,
-            scaling_target: input.scaling_target,
-            task_definition_arn: input.task_definition_arn,
-            task_role_arn: input.task_role_arn,
-        };
-        let next = express_service::configure(before.clone(), asked, || default_subnets(&snapshot, call))?;
+        let next =
+            express_service::configure(before.clone(), asked(input), || default_subnets(&snapshot, call))?;
 
         let network = network_of(&snapshot, call, &next)?;
         network.check_fits(&load_balancer)?;
@@ -103,6 +92,21 @@ impl Operation<UpdateExpressGatewayService> for Ecs {
                 updated_at: Some(row.updated_at),
             }),
         })
+    }
+}
+
+fn asked(input: UpdateExpressGatewayServiceRequest) -> Asked {
+    Asked {
+        cpu: input.cpu,
+        cpu_architecture: input.cpu_architecture,
+        execution_role_arn: input.execution_role_arn,
+        health_check_path: input.health_check_path,
+        memory: input.memory,
+        network_configuration: input.network_configuration,
+        primary_container: input.primary_container,
+        scaling_target: input.scaling_target,
+        task_definition_arn: input.task_definition_arn,
+        task_role_arn: input.task_role_arn,
     }
 }
 

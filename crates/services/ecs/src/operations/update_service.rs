@@ -14,12 +14,12 @@ use domain::{
     Cluster, DeploymentControllerType, LaunchType, RevisionInUse, RevisionStatus, RolloutState, Service,
     ServiceRevision, TaskDefinition, TaskSet,
 };
-use store::rows_gateway::{express_ingress_of, express_service_of};
 use store::{Snapshot, Transaction, Versioned};
 use wire::{Call, Fault, Operation, Permission};
 
 use crate::resources::{
-    cluster, service, service_deployment, service_history, service_revision, task_definition, task_set,
+    cluster, express_ingress, express_service, service, service_deployment, service_history,
+    service_revision, task_definition, task_set,
 };
 use crate::service_validation::availability_zone_rebalancing as rebalancing;
 use crate::service_validation::placement::{self, Placement};
@@ -106,7 +106,7 @@ impl Change<'_> {
         let (there, input) = (self.there, self.input);
         let scheduling = there.scheduling_strategy;
         self.check_unsupported()?;
-        self.check_express()?;
+        express_service::check_strategy(self.snapshot, self.there, input.deployment_configuration.as_ref())?;
         let mut next = Service::clone(there);
         next.deployment_controller = self.controller()?;
         self.check_controller(next.deployment_controller)?;
@@ -147,18 +147,6 @@ impl Change<'_> {
         unsupported::vpc_lattice::check(input.vpc_lattice_configurations.as_deref())?;
         unsupported::gateway_connectors::check(input.gateway_connectors.as_deref())?;
         unsupported::monitoring::check(input.monitoring.as_ref())
-    }
-
-    /// Express services shift traffic. The sentence is AWS's.
-    fn check_express(&self) -> Result<(), Fault> {
-        let given = self.input.deployment_configuration.as_ref();
-        let is_rolling = given.is_some_and(|given| given.strategy.as_deref() == Some("ROLLING"));
-        if is_rolling && express_service_of(self.snapshot, self.there).is_some() {
-            return Err(faults::invalid(
-                "Updating to ROLLING deployment strategy is not supported for ExpressGatewayServices.",
-            ));
-        }
-        Ok(())
     }
 
     fn controller(&self) -> Result<DeploymentControllerType, Fault> {
@@ -219,8 +207,9 @@ impl Change<'_> {
         let own =
             base.as_ref().and_then(|base| base.awsvpc_configuration.as_ref()).map(workload::describe_network);
         let network = self.input.network_configuration.as_ref().or(own.as_ref());
-        let managed = self.ingress().map(|ingress| ingress.security_group.clone());
-        let network = network.map(|network| without_group(network, managed.as_deref()));
+        let managed = express_ingress::of_service(self.snapshot, self.there);
+        let managed = managed.map(|ingress| ingress.security_group.clone());
+        let network = network.map(|network| express_ingress::without_group(network, managed.as_deref()));
         let mut checked =
             workload::check(self.snapshot, self.call, definition, compute, asked, network.as_ref())?;
         if let (Some(managed), Some(network)) = (managed, &mut checked.awsvpc_configuration) {
@@ -307,12 +296,6 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// What stands in front of the service, where it is an Express service.
-    fn ingress(&self) -> Option<Versioned<domain::ExpressIngress>> {
-        let express = express_service_of(self.snapshot, self.there)?;
-        express_ingress_of(self.snapshot, &express).map(|(ingress, _)| ingress)
-    }
-
     /// Load balancers are held against what the new revision runs, given anew or not. Those that ECS manages may be yet to be
     /// made.
     fn check_load_balancers(
@@ -321,8 +304,8 @@ impl Change<'_> {
         workload: &Workload,
         document: &api::ecs::TaskDefinition,
     ) -> Result<(), Fault> {
-        let is_to_be_made =
-            self.ingress().is_some_and(|ingress| ingress.status != domain::ManagedResourceStatus::Active);
+        let is_to_be_made = express_ingress::of_service(self.snapshot, self.there)
+            .is_some_and(|ingress| ingress.status != domain::ManagedResourceStatus::Active);
         if is_to_be_made || self.input.load_balancers.is_none() && !self.deploys(next, workload)? {
             return Ok(());
         }
@@ -476,19 +459,6 @@ impl Change<'_> {
             transaction.replace(row, next);
         }
     }
-}
-
-/// The network without a security group that ECS adds by itself.
-fn without_group(
-    given: &api::ecs::NetworkConfiguration,
-    group: Option<&str>,
-) -> api::ecs::NetworkConfiguration {
-    let mut network = given.clone();
-    let groups = network.awsvpc_configuration.as_mut().and_then(|network| network.security_groups.as_mut());
-    if let Some(groups) = groups {
-        groups.retain(|there| Some(there.as_str()) != group);
-    }
-    network
 }
 
 fn shifts_traffic(service: &Service) -> Result<bool, Fault> {

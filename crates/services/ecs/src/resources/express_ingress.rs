@@ -195,6 +195,25 @@ fn endpoint(service: &str, call: &Call, ids: &dyn Ids) -> String {
     format!("{letters}-{}.ecs.{}.on.aws", ids.hex(32), call.scope.region)
 }
 
+/// What stands in front of the service, where it is an Express service.
+pub fn of_service(snapshot: &Snapshot, service: &domain::Service) -> Option<Versioned<ExpressIngress>> {
+    let express = express_service_of(snapshot, service)?;
+    express_ingress_of(snapshot, &express).map(|(ingress, _)| ingress)
+}
+
+/// The network without a security group that ECS adds by itself.
+pub fn without_group(
+    given: &shape::NetworkConfiguration,
+    group: Option<&str>,
+) -> shape::NetworkConfiguration {
+    let mut network = given.clone();
+    let groups = network.awsvpc_configuration.as_mut().and_then(|network| network.security_groups.as_mut());
+    if let Some(groups) = groups {
+        groups.retain(|there| Some(there.as_str()) != group);
+    }
+    network
+}
+
 /// Names the path.
 pub fn reference(ingress: &ExpressIngress) -> ExpressIngressReference {
     ExpressIngressReference {

@@ -11,7 +11,7 @@ use domain::{
     ExpressIngress, ExpressLoadBalancer, ExpressRevision, ExpressService, ManagedResourceStatus,
     RevisionStatus, Service, ServiceRevision, ServiceStatus,
 };
-use store::rows_gateway::{express_ingress_of, express_service_key};
+use store::rows_gateway::{express_ingress_of, express_service_key, express_service_of};
 use store::{Snapshot, Versioned};
 use wire::{Call, Fault};
 
@@ -358,6 +358,21 @@ pub fn deployment_configuration() -> shape::DeploymentConfiguration {
         }),
         ..Default::default()
     }
+}
+
+/// Checks the strategy that a service is to be deployed with: Express services shift traffic. The sentence is AWS's.
+pub fn check_strategy(
+    snapshot: &Snapshot,
+    service: &Service,
+    given: Option<&shape::DeploymentConfiguration>,
+) -> Result<(), Fault> {
+    let is_rolling = given.is_some_and(|given| given.strategy.as_deref() == Some("ROLLING"));
+    if is_rolling && express_service_of(snapshot, service).is_some() {
+        return Err(invalid(
+            "Updating to ROLLING deployment strategy is not supported for ExpressGatewayServices.",
+        ));
+    }
+    Ok(())
 }
 
 /// A stored configuration.
