@@ -4,14 +4,18 @@
 //! it finds theirs. Ports of ranges are looked at alike when they are taken, and not held: a range may have thousands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, setsockopt, socket,
+    sockopt,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::NetworkError;
+use crate::ipv6_ports::{self, PassedOn};
 use crate::sysctl;
 
 /// First and last port that are given where none is asked for, if the kernel's range cannot be read. Source: AWS, PortMapping
@@ -66,11 +70,21 @@ impl PublishedPorts {
     }
 }
 
+/// What holds a port.
+#[derive(Debug)]
+#[allow(dead_code)] // two of them are only kept
+struct Held {
+    loopback: OwnedFd,
+    /// At all IPv6 addresses, where the machine has any: first bound alone, then passed on to the container.
+    ipv6: Option<OwnedFd>,
+    passed_on: Option<PassedOn>,
+}
+
 /// Who has which port.
 #[derive(Debug, Default)]
 pub(crate) struct HostPorts {
-    /// Each published port, with the socket that holds it.
-    taken: BTreeMap<HostPort, Option<OwnedFd>>,
+    /// Each published port, with what holds it.
+    taken: BTreeMap<HostPort, Option<Held>>,
     /// Where the last search ended: a port is not given again at once.
     last: u16,
 }
@@ -113,6 +127,18 @@ impl HostPorts {
                 None
             });
             self.taken.insert((protocol, port), held);
+        }
+    }
+
+    /// Passes on to a container what comes to its ports by IPv6.
+    pub(crate) fn pass_on(&mut self, ports: &PublishedPorts, address: Ipv4Addr) {
+        for (container, host) in ports.pairs() {
+            let Some(Some(held)) = self.taken.get_mut(&(ports.protocol, host)) else { continue };
+            let Some(socket) = held.ipv6.take() else { continue };
+            match ipv6_ports::pass_on(socket, ports.protocol, SocketAddrV4::new(address, container)) {
+                Ok(passed_on) => held.passed_on = Some(passed_on),
+                Err(error) => tracing::warn!(port = host, %error, "a port is not published by IPv6"),
+            }
         }
     }
 
@@ -198,23 +224,43 @@ fn ephemeral_ports() -> (u16, u16) {
     read().unwrap_or(EPHEMERAL_DEFAULT)
 }
 
-/// Binds a port of loopback. Whoever listens at all addresses has it too; a load balancer at an address of its own has not.
-fn hold(protocol: Protocol, port: u16) -> nix::Result<OwnedFd> {
-    match bound(protocol, port, false) {
+/// Binds a port of loopback, and of all IPv6 addresses. Whoever listens at all addresses has it too; a load balancer at an address of
+/// its own has not.
+fn hold(protocol: Protocol, port: u16) -> nix::Result<Held> {
+    let address = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    let loopback = match bound(protocol, AddressFamily::Inet, &address, false) {
         // Connections that are over keep a port for a minute, unless it is taken in this way.
-        Err(Errno::EADDRINUSE) if protocol == Protocol::Tcp => bound(protocol, port, true),
-        bound => bound,
-    }
+        Err(Errno::EADDRINUSE) if protocol == Protocol::Tcp => {
+            bound(protocol, AddressFamily::Inet, &address, true)?
+        }
+        bound => bound?,
+    };
+    let address = SockaddrIn6::from(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0));
+    // A socket that listens is found out all the same.
+    let ipv6 = match bound(protocol, AddressFamily::Inet6, &address, protocol == Protocol::Tcp) {
+        Ok(socket) => Some(socket),
+        Err(Errno::EADDRINUSE) => return Err(Errno::EADDRINUSE),
+        Err(_) => None,
+    };
+    Ok(Held { loopback, ipv6, passed_on: None })
 }
 
-fn bound(protocol: Protocol, port: u16, reuse: bool) -> nix::Result<OwnedFd> {
+fn bound(
+    protocol: Protocol,
+    family: AddressFamily,
+    address: &dyn SockaddrLike,
+    reuse: bool,
+) -> nix::Result<OwnedFd> {
     let kind = match protocol {
         Protocol::Tcp => SockType::Stream,
         Protocol::Udp => SockType::Datagram,
     };
-    let socket = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &reuse)?;
-    bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))?;
+    if family == AddressFamily::Inet6 {
+        setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+    }
+    bind(socket.as_raw_fd(), address)?;
     Ok(socket)
 }
 

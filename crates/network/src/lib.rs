@@ -30,6 +30,7 @@ mod container_network;
 mod error;
 mod firewall;
 mod host_ports;
+mod ipv6_ports;
 mod ipv6_rules;
 mod links;
 mod namespace;

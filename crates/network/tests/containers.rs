@@ -221,6 +221,59 @@ fn a_published_port_is_reached_from_everywhere() {
     });
 }
 
+/// Asks both ways by IPv6, off the runtime's thread: what is passed on runs there.
+async fn ask_ipv6(port: u16) -> [Option<String>; 2] {
+    let asking = tokio::task::spawn_blocking(move || {
+        let address = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port));
+        let by_stream = || {
+            let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.shutdown(std::net::Shutdown::Write)?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).map(|_| answer)
+        };
+        let by_datagram = || {
+            let socket = UdpSocket::bind("[::1]:0")?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.send_to(b"x", address)?;
+            let mut bytes = [0; 64];
+            socket.recv(&mut bytes).map(|length| String::from_utf8_lossy(&bytes[..length]).into_owned())
+        };
+        [by_stream(), by_datagram()]
+            .map(|answer: std::io::Result<String>| answer.ok().filter(|it| !it.is_empty()))
+    });
+    asking.await.unwrap()
+}
+
+#[test]
+fn a_published_port_is_reached_by_ipv6_as_well() {
+    on_a_host_of_its_own("a_published_port_is_reached_by_ipv6_as_well", || async {
+        let directory = tempfile::tempdir().unwrap();
+        let network = network(directory.path()).await;
+        let web = network.attach_container("web").await.unwrap();
+        serve(&web.namespace, "web", 80);
+        let both = [tcp(80, Some(8080)), udp(80, Some(8080))];
+        let taken = TcpListener::bind("[::]:8080").unwrap();
+        assert!(
+            matches!(publish(&network, "web", &both), Err(NetworkError::PortInUse { .. })),
+            "as with Docker"
+        );
+        drop(taken);
+        publish(&network, "web", &both).unwrap();
+        let answer = Some("web to 192.168.240.1".to_owned());
+        assert_eq!(ask_ipv6(8080).await, [answer.clone(), answer.clone()], "it comes from the gateway");
+        // A start of the network takes it up again.
+        drop(network);
+        tokio::task::yield_now().await;
+        let network = Network::start(config(directory.path())).await.unwrap();
+        assert_eq!(ask_ipv6(8080).await, [answer.clone(), answer]);
+        network.detach("web").await.unwrap();
+        network.drained().await;
+        assert_eq!(ask_ipv6(8080).await, [None, None]);
+        network.shutdown().await.unwrap();
+    });
+}
+
 #[test]
 fn an_address_of_a_load_balancer_is_its_own() {
     on_a_host_of_its_own("an_address_of_a_load_balancer_is_its_own", || async {

@@ -96,6 +96,9 @@ impl Network {
             state.host_ports.give_back(&ports);
             return Err(error);
         }
+        for published in &ports {
+            state.host_ports.pass_on(published, address);
+        }
         Ok(ports)
     }
 }

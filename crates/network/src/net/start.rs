@@ -171,7 +171,12 @@ impl Inner {
                 }
             }
             let mut state = self.state();
-            record.published.iter().for_each(|ports| state.host_ports.take_again(ports));
+            for ports in &record.published {
+                state.host_ports.take_again(ports);
+                if let Some(address) = record.address() {
+                    state.host_ports.pass_on(ports, address);
+                }
+            }
             state.attachments.insert(record.id.clone(), record);
         }
         self.remove_unrecorded(&links, &recorded).await?;
