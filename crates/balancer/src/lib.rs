@@ -14,6 +14,7 @@ mod health;
 mod network;
 pub mod pattern;
 mod place;
+mod request_body;
 pub mod tls;
 mod upstream;
 

@@ -5,7 +5,7 @@
 //! it had gone out.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,54 +17,19 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::application::exchange::Exchange;
 use crate::configuration::{GroupProtocol, ProtocolVersion, TargetGroup};
 use crate::group::{Group, Member, Outstanding};
+use crate::request_body::RequestBody;
 use crate::{place, tls};
 
 /// Time for a connection to a target, as documented for Application Load Balancers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// HTTP/1.1 connections kept for one target.
 const IDLE_MAXIMUM: usize = 512;
+/// HTTP/2 connections that a request is tried on: the kept one, which may be on its way to its end, and new ones.
+const HTTP2_TRIES: usize = 3;
 /// How long one is kept unused.
 const IDLE_LIFE: Duration = Duration::from_secs(55);
-
-/// A request's body on its way to a target.
-pub struct RequestBody {
-    inner: Incoming,
-    exchange: Arc<Exchange>,
-}
-
-impl RequestBody {
-    /// The body of a client's request; what moves is entered into the books.
-    pub fn new(inner: Incoming, exchange: Arc<Exchange>) -> Self {
-        Self { inner, exchange }
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.exchange.received(frame.data_ref().map_or(0, Bytes::len));
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
 
 type Http1 = http1::SendRequest<RequestBody>;
 type Http2 = http2::SendRequest<RequestBody>;
@@ -81,6 +46,14 @@ impl Pool {
     pub fn clear(&self) {
         self.http1.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.http2.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Lets go of an HTTP/2 connection that has ended.
+    fn forget_closed(&self) {
+        let mut http2 = self.http2.lock().unwrap_or_else(PoisonError::into_inner);
+        if http2.as_ref().is_some_and(Http2::is_closed) {
+            *http2 = None;
+        }
     }
 
     fn take(&self) -> Option<Http1> {
@@ -227,20 +200,52 @@ fn lent(
 async fn send_http2(
     group: &Group,
     settings: &TargetGroup,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     outstanding: Outstanding,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
     let member = &Arc::clone(outstanding.member());
-    let kept = member.pool.http2.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut sender = match kept.filter(|sender| !sender.is_closed()) {
-        Some(sender) => sender,
-        None => Box::pin(connect_http2(group, settings, member)).await?,
-    };
-    if sender.ready().await.is_err() {
-        sender = Box::pin(connect_http2(group, settings, member)).await?;
+    for number in 0..HTTP2_TRIES {
+        let kept = member.pool.http2.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut sender = match kept.filter(|sender| number == 0 && !sender.is_closed()) {
+            Some(sender) => sender,
+            None => Box::pin(connect_http2(group, settings, member)).await?,
+        };
+        if sender.ready().await.is_err() {
+            sender = Box::pin(connect_http2(group, settings, member)).await?;
+        }
+        let (head, body) = request.into_parts();
+        // What must not be done twice, and is whole without a body, may have been done when its head went out.
+        let may_go_again = head.method.is_idempotent() || !body.is_end_stream();
+        let again = may_go_again.then(|| (head.clone(), body.keep()));
+        let sending = sender.try_send_request(Request::from_parts(head, body));
+        // A request that slips into the queue of a connection which closes at this moment is given back when nobody can add to the
+        // queue any more: who waits must not hold a sender.
+        drop(sender);
+        let mut error = match sending.await {
+            Ok(response) => return Ok(lent(response, None, member, outstanding, true)),
+            Err(error) => error,
+        };
+        let unsent = error.take_message().or_else(|| {
+            let (head, kept) = again.filter(|_| was_left_undone(error.error()))?;
+            Some(Request::from_parts(head, kept.take_back()?))
+        });
+        request = unsent.ok_or(UpstreamError::Broken)?;
     }
-    let response = sender.send_request(request).await.map_err(|_| UpstreamError::Broken)?;
-    Ok(lent(response, None, member, outstanding, true))
+    Err(UpstreamError::Broken)
+}
+
+/// Whether the target says that it did nothing with the request: it closes the connection (GOAWAY), as gRPC servers do with old
+/// ones, or refused the stream. Source: RFC 9113, "Request Reliability".
+fn was_left_undone(error: &hyper::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.is_remote() && (error.is_go_away() || is_refused);
+        }
+        next = error.source();
+    }
+    false
 }
 
 async fn tcp(group: &Group, member: &Member) -> Result<TcpStream, UpstreamError> {
@@ -292,20 +297,29 @@ async fn connect_http1(
 async fn connect_http2(
     group: &Group,
     settings: &TargetGroup,
-    member: &Member,
+    member: &Arc<Member>,
 ) -> Result<Http2, UpstreamError> {
     let builder = http2::Builder::new(TokioExecutor::new());
     let sender = if settings.protocol == GroupProtocol::Https {
         let io = TokioIo::new(Box::pin(tls_stream(group, member, &["h2"])).await?);
         let (sender, connection) = builder.handshake(io).await.map_err(|_| UpstreamError::Connect)?;
-        tokio::spawn(connection);
+        tokio::spawn(drive(connection, Arc::downgrade(member)));
         sender
     } else {
         let io = TokioIo::new(tcp(group, member).await?);
         let (sender, connection) = builder.handshake(io).await.map_err(|_| UpstreamError::Connect)?;
-        tokio::spawn(connection);
+        tokio::spawn(drive(connection, Arc::downgrade(member)));
         sender
     };
     *member.pool.http2.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.clone());
     Ok(sender)
+}
+
+/// Keeps a connection going until it ends, and lets go of it then.
+async fn drive(connection: impl Future<Output = hyper::Result<()>>, member: Weak<Member>) {
+    // Why it ended is told to who waits for answers.
+    drop(connection.await);
+    if let Some(member) = member.upgrade() {
+        member.pool.forget_closed();
+    }
 }

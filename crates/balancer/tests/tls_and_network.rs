@@ -3,11 +3,13 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use balancer::configuration::{GroupProtocol, Matcher, Protocol, ProtocolVersion, Stickiness, Target};
 use balancer::tls::{Certificate, CertificateError, security_policies};
 use bytes::Bytes;
+use common::http2::{DATA, END_STREAM, GO_AWAY, HEADERS, SETTINGS};
 use common::tls::{BOTH, certificate, connect};
 use common::{
     Server, apply, balancer, configuration, default_rule, forward, free_port, group, listener, target,
@@ -156,6 +158,64 @@ async fn grpc_with_trailers_and_health_by_grpc_code() {
     tokio::spawn(connection);
     let request = Request::get("/").header("host", "a.test").body(Full::<Bytes>::default()).unwrap();
     assert_eq!(sender.send_request(request).await.unwrap().status().as_u16(), 464);
+}
+
+/// A server that closes its first connection (GOAWAY) when a request is there, and says that it did nothing with it, as gRPC
+/// servers do with old connections.
+async fn closes_its_first_connection() -> SocketAddr {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = server.accept().await.unwrap();
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).await.unwrap();
+        stream.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]).await.unwrap();
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let length = u64::from(u32::from_be_bytes([0, head[0], head[1], head[2]]));
+            tokio::io::copy(&mut (&mut stream).take(length), &mut tokio::io::sink()).await.unwrap();
+            if matches!(head[3], HEADERS | DATA) && head[4] & END_STREAM != 0 {
+                break;
+            }
+        }
+        // The last stream it looked at: none. No error.
+        let nothing = [0, 0, 8, GO_AWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        stream.write_all(&nothing).await.unwrap();
+        while let Ok((stream, _)) = server.accept().await {
+            tokio::spawn(
+                hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), hyper::service::service_fn(grpc)),
+            );
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_request_that_a_closing_connection_left_undone_is_sent_anew_where_it_may_be() {
+    let (certificate, _) = certificate(&["a.test"]);
+    // What is nothing but a head may have been done; AWS does not tell what it does then.
+    for (body, wanted) in [(Bytes::from(vec![7; 40_000]), 200), (Bytes::new(), 502)] {
+        let (balancer, port) = (balancer(), free_port());
+        let mut secure = listener(port, Protocol::Https, vec![default_rule(forward(&[("g", 1)]))]);
+        secure.certificates = vec![Arc::clone(&certificate)];
+        let mut group = group("g", vec![target(closes_its_first_connection().await)]);
+        group.protocol_version = ProtocolVersion::Grpc;
+        group.health_check.enabled = false;
+        apply(&balancer, configuration(vec![secure], vec![group])).await;
+        let stream = connect(port, "a.test", &["h2"], BOTH).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request =
+            Request::post("https://a.test/pkg.Service/Method").body(Full::new(body.clone())).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status(), wanted, "{} bytes", body.len());
+        if wanted == 200 {
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), body, "all of it");
+        }
+    }
 }
 
 /// Says who connected, then echoes.

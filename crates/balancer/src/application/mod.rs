@@ -35,7 +35,8 @@ use self::rules::Facts;
 use crate::balancer::{Running, Shared, State};
 use crate::configuration::{Action, Forward, Listener, Protocol, ProtocolVersion, Rule, Stickiness};
 use crate::group::{Group, Member, Outstanding};
-use crate::upstream::{self, RequestBody, UpstreamError};
+use crate::request_body::RequestBody;
+use crate::upstream::{self, UpstreamError};
 
 /// Time for a TLS handshake, and for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 
 use super::idle::Idle;
 use crate::group::Member;
-use crate::upstream::RequestBody;
+use crate::request_body::RequestBody;
 
 /// The protocol that a request asks to change to: WebSocket is the one that is let through.
 pub fn asked(head: &Parts) -> Option<HeaderValue> {
