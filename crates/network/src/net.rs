@@ -50,6 +50,8 @@ struct Inner {
     links: Links,
     nftables: Mutex<NftablesSocket>,
     security_groups: Mutex<SecurityGroups>,
+    /// Rings when the kernel has taken other security groups.
+    security_groups_changed: watch::Sender<()>,
     shared: Shared,
     metadata_host: Ipv4Addr,
     resolver_host6: Option<Ipv6Addr>,
@@ -173,6 +175,15 @@ impl Network {
     /// Whether security groups are in force for this address.
     pub fn has_security_groups(&self, address: IpAddr) -> bool {
         self.inner.security_groups().is_member(address)
+    }
+
+    /// Waits until security groups are in force for this address.
+    pub async fn security_groups_in_force(&self, address: IpAddr) {
+        let mut changed = self.inner.security_groups_changed.subscribe();
+        while !self.has_security_groups(address) {
+            // The sender lives as long as `self`.
+            let _ = changed.changed().await;
+        }
     }
 
     /// Gives the host an address of a subnet, such as a load balancer's; nothing happens where it has it. The VPC must be
@@ -385,7 +396,9 @@ impl Inner {
         socket.send(&batch).map_err(|error| {
             groups.refused();
             NetworkError::Nftables(error)
-        })
+        })?;
+        self.security_groups_changed.send_replace(());
+        Ok(())
     }
 
     fn namespace_path(&self, name: &str) -> PathBuf {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use balancer::configuration::{LoadBalancer, Target, TargetGroup};
 use balancer::{Balancer, ListenError, Namespace, Place, Settings, TargetHealth, TargetState};
@@ -21,6 +22,10 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::access_log::AccessLogFiles;
 use crate::commands::{Failure, with_causes};
 use crate::data_dir::DataDir;
+
+/// For how long a load balancer waits for the rules of its security groups, which the control plane tells this machine's agent.
+/// They come within milliseconds; a load balancer that fails for want of them is tried again.
+const RULES_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The machine that load balancers are to be served on.
 pub struct LoadBalancerMachine {
@@ -124,8 +129,14 @@ impl MachineLoadBalancing {
         Ok(verdict(&errors))
     }
 
-    /// Makes an interface's namespace, or finds it made by an earlier process.
+    /// Makes an interface's namespace, or finds it made by an earlier process. One that is there is behind the rules of before.
     async fn take_place(&self, id: &str, interface: &LoadBalancerInterface) -> Result<Place, String> {
+        if interface.has_security_groups && !self.network.list().iter().any(|there| there == id) {
+            let in_force = self.network.security_groups_in_force(interface.address.into());
+            tokio::time::timeout(RULES_PATIENCE, in_force).await.map_err(|_| {
+                format!("The security groups of {} are not in force on this machine yet.", interface.address)
+            })?;
+        }
         let attachment = Attachment {
             id: id.to_owned(),
             mac: interface.mac,

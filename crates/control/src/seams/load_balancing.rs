@@ -58,6 +58,8 @@ pub struct LoadBalancerInterface {
     pub subnet: Ipv4Cidr,
     /// The subnet's zone.
     pub zone: Arc<str>,
+    /// Whether security groups say who reaches it and whom it reaches.
+    pub has_security_groups: bool,
 }
 
 /// How far a load balancer came. The texts are for the load balancer's state reason.

@@ -53,6 +53,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Network, NetworkError
         links,
         nftables: Mutex::new(nftables),
         security_groups: Mutex::default(),
+        security_groups_changed: watch::Sender::new(()),
         shared,
         metadata_host,
         resolver_host6,

@@ -116,11 +116,24 @@ impl World {
 
     /// A load balancer with one listener, whose default rule forwards to these groups.
     async fn load_balancer(&self, name: &str, last: u8, port: u16, groups: &[(&domain::TargetGroup, u32)]) {
+        self.load_balancer_in(name, last, port, groups, &[]).await;
+    }
+
+    /// The same in security groups.
+    async fn load_balancer_in(
+        &self,
+        name: &str,
+        last: u8,
+        port: u16,
+        groups: &[(&domain::TargetGroup, u32)],
+        security_groups: &[&str],
+    ) {
+        let security_groups: Vec<String> = security_groups.iter().map(|id| (*id).to_owned()).collect();
         let subnet = self.subnet();
         let address = subnet.cidr.nth(u32::from(last)).unwrap();
         let made = domain::TaskNetworkInterface {
             subnet,
-            security_groups: Vec::new(),
+            security_groups: security_groups.clone(),
             task: "arn:aws:ecs:us-east-1:000000000000:task/none".parse().unwrap(),
             attachment: format!("ELB app/{name}/1"),
             now: Timestamp::from_millis(0),
@@ -149,7 +162,7 @@ impl World {
                 is_address_chosen: false,
                 allocation: None,
             }],
-            security_groups: Vec::new(),
+            security_groups,
             state: LoadBalancerState::Provisioning,
             state_reason: None,
             dns_name: String::new(),
@@ -369,6 +382,33 @@ fn a_load_balancer_listens_on_its_own_address_and_speaks_from_it() {
         transaction.delete::<ListenerRule>(&rule("front", &[]).key());
         world.store.transact(transaction).await.unwrap();
         world.until_targets(&group, &["unused"]).await;
+        world.end().await;
+    });
+}
+
+#[test]
+fn a_load_balancer_is_nowhere_before_its_security_groups_are_in_force() {
+    on_a_host_of_its_own("a_load_balancer_is_nowhere_before_its_security_groups", || async {
+        let directory = tempfile::tempdir().unwrap();
+        let world = World::start(directory.path()).await;
+        let group = world.group("web").await;
+        world.load_balancer_in("front", 20, 8080, &[(&group, 1)], &["sg-1"]).await;
+        let own = world.subnet().cidr.nth(20).unwrap();
+        let reason = world.until_standing("front", LoadBalancerState::Failed).await.unwrap();
+        assert_eq!(reason, format!("The security groups of {own} are not in force on this machine yet."));
+        assert_eq!(world.network.list(), Vec::<String>::new());
+
+        let everyone = network::Peer::Cidr("0.0.0.0/0".parse().unwrap());
+        let all = network::PacketRule { protocol: None, ports: None, peer: everyone };
+        let rules = network::GroupRules { ingress: vec![all.clone()], egress: vec![all] };
+        let policy = network::SecurityGroupPolicy {
+            groups: BTreeMap::from([("sg-1".to_owned(), rules)]),
+            members: BTreeMap::from([(own.into(), BTreeSet::from(["sg-1".to_owned()]))]),
+            unfiltered: BTreeSet::new(),
+        };
+        world.network.apply_security_groups(&policy).unwrap();
+        world.until_standing("front", LoadBalancerState::Active).await;
+        assert!(get((own, 8080)).await.starts_with("503"));
         world.end().await;
     });
 }

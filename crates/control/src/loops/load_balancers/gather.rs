@@ -162,6 +162,7 @@ fn interface(
         address,
         subnet: subnet.cidr,
         zone: subnet.availability_zone.as_str().into(),
+        has_security_groups: !row.security_groups.is_empty(),
     })
 }
 
