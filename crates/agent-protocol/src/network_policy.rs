@@ -61,6 +61,9 @@ pub struct InterfacePolicy {
     pub addresses: Vec<String>,
     /// Ids of its security groups.
     pub security_groups: Vec<String>,
+    /// Whether it has none and takes what comes, as a network load balancer may. Else an interface in no group is reached by nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_unfiltered: bool,
     /// The public address that leads to its primary one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_address: Option<String>,

@@ -33,7 +33,8 @@ struct Vpc {
 #[derive(Debug, Default)]
 struct Interface {
     addresses: BTreeSet<IpAddr>,
-    groups: BTreeSet<String>,
+    /// `None`: no rule stands before it.
+    groups: Option<BTreeSet<String>>,
     /// Of its first IPv4 address.
     public: Option<(Ipv4Addr, PublicAddress)>,
 }
@@ -151,8 +152,7 @@ impl NetworkPolicies {
         for vpc in self.vpcs.values() {
             groups.groups.extend(vpc.groups.clone());
             for interface in vpc.interfaces.values() {
-                let members = interface.addresses.iter().map(|address| (*address, interface.groups.clone()));
-                groups.members.extend(members);
+                groups.members.extend(interface.members());
                 whole.public.extend(interface.public);
             }
             groups.unfiltered.extend(vpc.unfiltered.values().flatten());
@@ -201,8 +201,7 @@ impl Vpc {
         }
         for (id, interface) in policy.network_interfaces {
             let interface = Interface::read(interface)?;
-            let members = interface.addresses.iter();
-            change.members.extend(members.map(|address| (*address, Some(interface.groups.clone()))));
+            change.members.extend(interface.members().map(|(address, groups)| (address, Some(groups))));
             public.extend(interface.public.map(|(private, public)| (private, Some(public))));
             self.interfaces.insert(id, interface);
         }
@@ -217,6 +216,12 @@ impl Vpc {
 }
 
 impl Interface {
+    /// Its addresses and the groups that they are in.
+    fn members(&self) -> impl Iterator<Item = (IpAddr, BTreeSet<String>)> {
+        let groups = self.groups.iter();
+        groups.flat_map(|groups| self.addresses.iter().map(|address| (*address, groups.clone())))
+    }
+
     fn read(policy: InterfacePolicy) -> Result<Self, PolicyError> {
         let addresses = policy.addresses.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
         let private = addresses.iter().find_map(|address| match address {
@@ -229,7 +234,7 @@ impl Interface {
         };
         let is_routed = policy.public_address_is_routed;
         let public = private.zip(public.map(|address| PublicAddress { address, is_routed }));
-        let groups = policy.security_groups.into_iter().collect();
+        let groups = (!policy.is_unfiltered).then(|| policy.security_groups.into_iter().collect());
         Ok(Self { addresses: addresses.into_iter().collect(), groups, public })
     }
 }
@@ -305,6 +310,20 @@ mod tests {
         assert_eq!(news.members[&"10.0.0.4".parse().unwrap()], Some(BTreeSet::new()));
         assert_eq!(news.members[&"fd00::4".parse().unwrap()], None);
         assert_eq!(news.groups["sg-1"], None);
+    }
+
+    #[test]
+    fn before_what_is_not_filtered_stands_no_rule() {
+        let mut policies = NetworkPolicies::default();
+        policies.take(whole(5)).unwrap();
+        let interface =
+            json!({"addresses": ["10.0.0.6"], "isUnfiltered": true, "publicAddress": "198.18.0.8"});
+        let bare = json!({"networkInterfaces": {"eni-6": interface}});
+        let Step::Change(news) = policies.take(change(5, 6, bare)).unwrap() else { panic!("a change") };
+        assert_eq!(news.security_groups.members.len(), 0);
+        let public = news.public[&"10.0.0.6".parse().unwrap()].map(|public| public.address.to_string());
+        assert_eq!(public.as_deref(), Some("198.18.0.8"));
+        assert!(!policies.whole().security_groups.members.contains_key(&"10.0.0.6".parse().unwrap()));
     }
 
     #[test]

@@ -168,10 +168,17 @@ impl NetworkPolicies {
         }
         let Some(row) = after.or(before) else { return };
         let vpc = self.vpcs.entry(row.vpc.clone()).or_default();
-        // A network load balancer without security groups takes what comes.
-        let policy = after.filter(|row| !row.security_groups.is_empty()).map(|row| InterfacePolicy {
+        // A network load balancer without security groups takes what comes: nothing is to be known of it but where its public
+        // address leads.
+        let is_unfiltered =
+            |row: &NetworkInterface| row.owner_task.is_none() && row.security_groups.is_empty();
+        let is_told = |row: &&NetworkInterface| {
+            !row.security_groups.is_empty() || is_unfiltered(row) && row.public_address.is_some()
+        };
+        let policy = after.filter(is_told).map(|row| InterfacePolicy {
             addresses: addresses_of(row),
             security_groups: row.security_groups.clone(),
+            is_unfiltered: is_unfiltered(row),
             public_address: row.public_address.as_ref().map(|public| public.address.to_string()),
             public_address_is_routed: row
                 .public_address
@@ -427,6 +434,16 @@ mod tests {
         let version = world.since(None)[0].version;
         world.put(interface.clone()).await;
         assert_eq!(world.since(Some(version))[0].gone, [interface.id.clone()]);
+        interface.public_address = Some(domain::PublicAddress {
+            address: [198, 18, 0, 9].into(),
+            allocation_id: Some("eipalloc-1".to_owned()),
+            association_id: None,
+        });
+        let version = world.since(None)[0].version;
+        world.put(interface.clone()).await;
+        let told = world.since(Some(version))[0].network_interfaces[&interface.id].clone();
+        assert!(told.is_unfiltered, "{told:?}");
+        assert_eq!(told.public_address.as_deref(), Some("198.18.0.9"));
         world.delete(&interface).await;
         assert_eq!(hosted(), 0);
     }

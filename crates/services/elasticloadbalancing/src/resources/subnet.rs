@@ -259,9 +259,6 @@ fn elastic_address(
         let message = format!("The allocation ID '{allocation}' is already associated");
         return Err(faults::resource_in_use_exception(message));
     }
-    if load_balancer.security_groups.is_empty() {
-        return Err(unsupported("An elastic address of a load balancer without security groups"));
-    }
     Ok(found)
 }
 
