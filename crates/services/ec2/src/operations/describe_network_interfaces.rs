@@ -139,6 +139,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_load_balancers_have_is_theirs() {
+        let server = Server::new();
+        let mut interface = server.add_interface([172, 31, 0, 10].into()).await;
+        interface.requester = Some("amazon-elb".to_owned());
+        let mut transaction = store::Transaction::new();
+        transaction.put(interface);
+        server.store.transact(transaction).await.unwrap();
+        for told in ["requesterId", "instanceOwnerId"] {
+            assert_eq!(
+                server.ask_for(told, "Action=DescribeNetworkInterfaces").await,
+                ["amazon-elb"],
+                "{told}"
+            );
+        }
+    }
+
+    #[tokio::test]
     async fn pages_tell_each_once() {
         let server = Server::new();
         for last in 10..22 {

@@ -104,7 +104,7 @@ impl DescribedInterface {
             "attachment-id" => value(&attachment.id),
             "delete-on-termination" => value(false),
             "device-index" => value(DEVICE_INDEX),
-            "instance-owner-id" => value(&self.row.scope.account),
+            "instance-owner-id" => value(instance_owner(&self.row)),
             "status" => value(attachment_status(self.row.status)),
             // Its instance is not one of the account's.
             _ => Vec::new(),
@@ -115,6 +115,15 @@ impl DescribedInterface {
 /// Who made an interface that a service manages.
 fn requester(row: &NetworkInterface) -> &str {
     row.requester.as_deref().unwrap_or(REQUESTER)
+}
+
+/// Whose what an interface is attached to is: a load balancer's is not the account's.
+fn instance_owner(row: &NetworkInterface) -> &str {
+    const LOAD_BALANCING: &str = "amazon-elb";
+    match row.requester.as_deref() {
+        Some(LOAD_BALANCING) => LOAD_BALANCING,
+        _ => row.scope.account.as_str(),
+    }
 }
 
 /// Whose a public address is: the account's, if it keeps it.
@@ -195,7 +204,7 @@ pub(crate) fn describe(described: &DescribedInterface) -> api::ec2::NetworkInter
         attachment_id: Some(attachment.id.clone()),
         delete_on_termination: Some(false),
         device_index: Some(DEVICE_INDEX),
-        instance_owner_id: Some(row.scope.account.to_string()),
+        instance_owner_id: Some(instance_owner(row).to_owned()),
         network_card_index: Some(0),
         status: Some(attachment_status(row.status).to_owned()),
         ..Default::default()
