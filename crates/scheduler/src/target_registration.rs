@@ -9,7 +9,8 @@
 //! way are let finish, and only then the order to stop it goes out. A drain is *over* when whoever runs the load balancer has
 //! removed the target, when nothing of the task runs any more, or when the target group's deregistration delay and
 //! [`SLACK_SECONDS`] have passed: a load balancer that is away keeps no task alive. Where capacity is taken back at a fixed
-//! moment, a drain has half of the time that is left, rounded down, and the containers' own end the rest.
+//! moment, a drain has half of the time that is left, rounded down, and the containers' own end the rest. One that cannot be
+//! registered as yet waits; one whose target group is gone would wait for ever, and is *given up*.
 
 use base::Timestamp;
 use domain::{DesiredStatus, TargetState, Task, TaskStatus, TaskTarget, TransportProtocol};
@@ -57,6 +58,13 @@ pub enum Action {
         task: usize,
         /// Target and port for each place.
         targets: Vec<(usize, (String, u16))>,
+    },
+    /// Stop it: what it waits for does not come.
+    GiveUp {
+        /// The task.
+        task: usize,
+        /// Why, as a sentence without a full stop.
+        reason: String,
     },
     /// Take it out of these target groups.
     Deregister {
@@ -127,7 +135,14 @@ fn register(index: usize, seen: &TaskSeen<'_>, decision: &mut Decision) {
     for (place, target) in seen.task.targets.iter().enumerate() {
         let group = seen.groups.get(place);
         let found = match group.and_then(|group| group.target_type.as_deref()) {
-            None => Err(format!("the target group {} does not exist", target.target_group)),
+            None => {
+                let missing = format!("the target group {} does not exist", target.target_group);
+                // AWS does not document what becomes of such a task.
+                let reason = format!("Task failed to register with its load balancers: {missing}");
+                decision.actions.push(Action::GiveUp { task: index, reason });
+                decision.report.push((index, missing));
+                return;
+            }
             Some("instance") => {
                 let is_udp = group.is_some_and(|group| group.is_udp);
                 let protocol = if is_udp { TransportProtocol::Udp } else { TransportProtocol::Tcp };
@@ -255,14 +270,25 @@ mod tests {
         let address = || ("10.0.0.1".to_owned(), 80);
         let all = Action::Register { task: 0, targets: vec![(0, address()), (1, address())] };
         assert_eq!(decide_one(&waits, &[group(false), group(false)], 0).actions, [all]);
-        let decision = decide_one(&waits, &[group(false), GroupSeen::default()], 0);
-        assert_eq!(decision.actions, []);
-        assert!(
-            decision.report[0].1.ends_with("targetgroup/b/0123456789abcdef does not exist"),
-            "{decision:?}"
-        );
         let pending = Task { last_status: TaskStatus::Pending, ..waits };
         assert_eq!(decide_one(&pending, &[group(false), group(false)], 0), Decision::default());
+    }
+
+    #[test]
+    fn a_task_whose_target_group_is_gone_does_not_wait_for_ever() {
+        let waits = task(
+            TaskStatus::Activating,
+            vec![target("a", TargetState::Unregistered), target("b", TargetState::Unregistered)],
+        );
+        let decision = decide_one(&waits, &[group(false), GroupSeen::default()], 0);
+        let [(0, missing)] = decision.report.as_slice() else { panic!("{decision:?}") };
+        assert!(missing.ends_with("targetgroup/b/0123456789abcdef does not exist"), "{missing}");
+        let reason = format!("Task failed to register with its load balancers: {missing}");
+        assert_eq!(decision.actions, [Action::GiveUp { task: 0, reason }]);
+        let stops = carried_out(&waits, &decision, at(0));
+        assert_eq!(stops.stop_code, Some(StopCode::TaskFailedToStart));
+        assert!(may_be_told_to_stop(&stops), "no load balancer knows of it");
+        assert_eq!(decide_one(&stops, &[group(false), GroupSeen::default()], 1), Decision::default());
     }
 
     #[test]
@@ -346,6 +372,9 @@ mod tests {
     fn carried_out(task: &Task, decision: &Decision, now: Timestamp) -> Task {
         decision.actions.iter().fold(task.clone(), |task, action| match action {
             Action::Register { targets, .. } => targets_registered(&task, targets, now).task,
+            Action::GiveUp { reason, .. } => {
+                request_stop(&task, StopCode::TaskFailedToStart, reason, now).task
+            }
             Action::Deregister { targets, .. } => targets_moved(&task, targets, TargetState::Draining, now),
             Action::Drained { targets, .. } => targets_moved(&task, targets, TargetState::Deregistered, now),
         })
@@ -385,6 +414,10 @@ mod tests {
                     Action::Register { .. } => {
                         prop_assert!(meant_to_run && after.last_status == TaskStatus::Running);
                         prop_assert!(after.targets.iter().all(|target| target.state != TargetState::Unregistered));
+                    }
+                    Action::GiveUp { .. } => {
+                        prop_assert!(meant_to_run && after.desired_status == DesiredStatus::Stopped);
+                        prop_assert!(states.iter().any(|(.., there)| !there));
                     }
                     Action::Deregister { targets, .. } => {
                         prop_assert!(!meant_to_run);

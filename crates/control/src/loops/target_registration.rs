@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use base::{Arn, Timestamp};
 use domain::{
-    ContainerInstance, DeploymentControllerType, OutboxMessage, Service, ServiceStatus, TargetDescription,
-    TargetGroup, TargetRegistration, TargetState, Task, TaskStatus, TaskTarget,
+    ContainerInstance, DeploymentControllerType, OutboxMessage, Service, ServiceStatus, StopCode,
+    TargetDescription, TargetGroup, TargetRegistration, TargetState, Task, TaskStatus, TaskTarget,
 };
 use futures_util::StreamExt as _;
 use scheduler::target_registration::{Action, Decision, GroupSeen, Observed, TaskSeen, decide};
@@ -66,6 +66,7 @@ pub async fn run(control: Control) {
             let due = mind.timers.values().min().map(|at| at.since_millis(now).max(1));
             let wait = due.and_then(|due| u64::try_from(due).ok()).map_or(SLOW_SCAN, Duration::from_millis);
             let wait = if mind.services.is_empty() { wait.min(SLOW_SCAN) } else { Duration::ZERO };
+            let is_slow_scan = wait == SLOW_SCAN;
             tokio::select! {
                 biased;
                 change = feed.next() => match change {
@@ -75,7 +76,11 @@ pub async fn run(control: Control) {
                         break;
                     }
                 },
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait) => {
+                    if is_slow_scan {
+                        mind.services.extend(all_that_move(&control.store.snapshot()));
+                    }
+                }
             }
             // All that has come in the meantime goes together.
             let snapshot = control.store.snapshot();
@@ -92,13 +97,16 @@ fn moving(task: &Task) -> Moving {
     [account.to_owned(), region.to_owned(), task.cluster.clone(), task.group.clone()]
 }
 
+/// The services of all tasks that are to be registered or taken out.
+fn all_that_move(snapshot: &Snapshot) -> impl Iterator<Item = Moving> {
+    snapshot.index::<Task>(TASKS_MOVING_TARGETS, &[], None).map(|task| moving(&task))
+}
+
 impl Mind {
     /// All that may be waiting: what happened while nobody looked is found in the rows.
     fn of(snapshot: &Snapshot) -> Self {
         let mut mind = Self::default();
-        for task in snapshot.index::<Task>(TASKS_MOVING_TARGETS, &[], None) {
-            mind.services.insert(moving(&task));
-        }
+        mind.services.extend(all_that_move(snapshot));
         for task in snapshot.index::<Task>(TASKS_BY_TARGET, &[], None) {
             mind.tasks.insert(task.key());
         }
@@ -133,9 +141,13 @@ impl Mind {
                 if let Some(row) = row.after.or(row.before) {
                     self.take_target(snapshot, &row);
                 }
-            } else if change.of::<TargetGroup>().is_some() {
-                // A shorter delay, or no target group at all: those that wait look again.
+            } else if let Some(group) = change.of::<TargetGroup>() {
+                // A shorter delay: those that wait look again.
                 self.services.extend(self.timers.keys().cloned());
+                if group.after.is_none() {
+                    // Who waits to be registered in it waits in vain.
+                    self.services.extend(all_that_move(snapshot));
+                }
             }
         }
     }
@@ -315,6 +327,7 @@ impl Work<'_> {
                     let next = task_lifecycle::targets_registered(row, targets, self.now).task;
                     self.transaction.replace(row, next);
                 }
+                Action::GiveUp { task, reason } => self.give_up(*task, reason),
                 Action::Deregister { task, targets } => {
                     let row = &self.rows[*task];
                     for place in targets {
@@ -356,6 +369,17 @@ impl Work<'_> {
                 deregister_targets(self.snapshot, &mut self.transaction, group, targets, self.now);
             }
         }
+    }
+
+    fn give_up(&mut self, task: usize, reason: &str) {
+        let row = &self.rows[task];
+        let next = task_lifecycle::request_stop(row, StopCode::TaskFailedToStart, reason, self.now).task;
+        if task_lifecycle::may_be_told_to_stop(&next)
+            && let Some(order) = OutboxMessage::stop(&next, self.now)
+        {
+            self.transaction.put(order);
+        }
+        self.transaction.replace(row, next);
     }
 
     /// Adds what the service says.
