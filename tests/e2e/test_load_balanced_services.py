@@ -130,13 +130,13 @@ def address_of(task):
 class Load:
     """Clients that keep their connections, each asking again as soon as it is answered."""
 
-    def __init__(self, address, clients=8, pause=0.02):
-        self.address, self.pause = address, pause
+    def __init__(self, address, clients=8, pause=0.02, port=80):
+        self.address, self.port, self.pause = address, port, pause
         self.answers, self.errors, self.over = [], [], threading.Event()
         self.threads = [threading.Thread(target=self.ask) for _ in range(clients)]
 
     def ask(self):
-        connection = http.client.HTTPConnection(self.address, 80, timeout=20)
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=20)
         while not self.over.is_set():
             try:
                 connection.request("GET", "/")
