@@ -141,7 +141,7 @@ async fn a_new_version_gets_a_twentieth_and_then_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_taken_away_by_hand_is_made_again() {
+async fn what_is_taken_away_by_hand_or_runs_out_is_made_again() {
     let mut world = World::new().await;
     create(&world, "shop", json!({})).await;
     world.pass(20).await;
@@ -154,9 +154,16 @@ async fn what_is_taken_away_by_hand_is_made_again() {
             transaction.remove(&rule);
         }
     }
+    // A certificate that runs out is as good as none.
+    let before = rows::<Certificate>(&world).remove(0);
+    let soon = world.clock.now().plus_seconds(24 * 3600);
+    transaction.put(Certificate { not_after: soon, ..before.clone() });
     world.store.transact(transaction).await.unwrap();
     world.pass(61).await;
     assert_eq!(weights(&world), [100, 0]);
+    let certificates = rows::<Certificate>(&world);
+    assert_eq!((certificates.len(), certificates[0].arn()), (1, before.arn()));
+    assert!(certificates[0].not_after > soon && certificates[0].certificate != before.certificate);
     assert_eq!(rows::<LoadBalancer>(&world), [load_balancer]);
 }
 

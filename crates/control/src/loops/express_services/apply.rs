@@ -102,7 +102,7 @@ impl Writer<'_> {
                 let ingress = &self.path(*at).ingress;
                 let (scope, id, name) = (&ingress.scope, &ingress.certificate, &ingress.endpoint);
                 let made = acm::managed_certificate(scope, id, name, tags(), self.now, self.ids)?;
-                self.transaction.insert(made);
+                self.transaction.put(made);
             }
             Action::MakeServiceGroup(at, ports) => {
                 let group = self.service_group(self.path(*at), ports);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use api::ecs::ExpressGatewayServiceConfiguration;
+use base::Timestamp;
 use domain::{
     Certificate, ExpressIngress, ExpressLoadBalancer, ExpressService, Listener, ListenerRule, LoadBalancer,
     ManagedResourceStatus, NetworkInterface, RevisionStatus, SecurityGroup, SecurityGroupPeer,
@@ -18,6 +19,8 @@ use store::rows_service::{service_key, service_revision_key};
 use store::rows_vpc::{NETWORK_INTERFACES_BY_SECURITY_GROUP, security_group_key};
 use store::{Key, Snapshot, Versioned};
 
+/// How long before its end a certificate is made anew. Source: "Managed certificate renewal" (60 days).
+const RENEWAL_SECONDS: i64 = 60 * 24 * 3600;
 /// The port of a container that no revision tells.
 const PORT_DEFAULT: u16 = 80;
 
@@ -66,7 +69,7 @@ pub fn paths(snapshot: &Snapshot, key: &Key) -> Vec<Versioned<ExpressIngress>> {
 
 impl Gathered {
     /// Reads it; `None` where it is forgotten.
-    pub fn of(snapshot: &Snapshot, key: &Key) -> Option<Self> {
+    pub fn of(snapshot: &Snapshot, key: &Key, now: Timestamp) -> Option<Self> {
         let wish = snapshot.get::<ExpressLoadBalancer>(key)?;
         let ingress = paths(snapshot, key);
         let mut desired = Desired::default();
@@ -95,7 +98,11 @@ impl Gathered {
             is_security_group_used: security_group
                 .as_ref()
                 .is_some_and(|group| is_used(snapshot, group, &interfaces, &own)),
-            paths: gathered.iter().map(|path| path.seen(snapshot, &wish)).collect(),
+            paths: gathered
+                .iter()
+                .zip(&desired.paths)
+                .map(|(path, desired)| path.seen(snapshot, &wish, desired.is_wanted, now))
+                .collect(),
         };
         Some(Self { wish, desired, observed, load_balancer, listener, security_group, paths: gathered })
     }
@@ -117,7 +124,16 @@ impl GatheredPath {
         }
     }
 
-    fn seen(&self, snapshot: &Snapshot, wish: &ExpressLoadBalancer) -> PathSeen {
+    fn seen(
+        &self,
+        snapshot: &Snapshot,
+        wish: &ExpressLoadBalancer,
+        is_wanted: bool,
+        now: Timestamp,
+    ) -> PathSeen {
+        // One that runs out is as good as none, and is made again in its place.
+        let is_good =
+            |row: &Versioned<Certificate>| !is_wanted || row.not_after > now.plus_seconds(RENEWAL_SECONDS);
         let check = |row: &Option<Versioned<TargetGroup>>| {
             let row = row.as_ref()?;
             Some(Check { port: row.port, path: row.health_check.path.clone().unwrap_or_default() })
@@ -127,7 +143,7 @@ impl GatheredPath {
         };
         PathSeen {
             is_active: self.ingress.status == ManagedResourceStatus::Active,
-            has_certificate: self.certificate.is_some(),
+            has_certificate: self.certificate.as_ref().is_some_and(is_good),
             has_rule: self.rule.is_some(),
             target_groups: [check(&self.target_groups[0]), check(&self.target_groups[1])],
             open_ports: self.security_group.as_ref().map(open),

@@ -100,7 +100,7 @@ async fn work(control: &Control, keys: BTreeSet<Key>) -> bool {
         let now = control.clock.now();
         let done = control.store.update(|snapshot| {
             let mut transaction = Transaction::new();
-            let Some(gathered) = Gathered::of(snapshot, &key) else { return Ok((transaction, false)) };
+            let Some(gathered) = Gathered::of(snapshot, &key, now) else { return Ok((transaction, false)) };
             let decision = decide(&gathered.desired, &gathered.observed);
             apply::apply(snapshot, &mut transaction, &gathered, &decision.actions, now, &*control.ids)?;
             Ok::<_, Fault>((transaction, decision.waits))
