@@ -101,6 +101,21 @@ def test_a_task_on_the_hosts_network_asks_there_too(roadstead, names):
     assert addresses(lines, "db.corp.example") == ["10.1.2.3"]
 
 
+def test_a_task_asks_by_ipv6(roadstead):
+    ec2, route53 = roadstead.client("ec2"), roadstead.client("route53")
+    vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
+    ipv6 = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].replace("::/56", "::/64")
+    subnet = ec2.create_subnet(VpcId=vpc["VpcId"], CidrBlock="10.77.0.0/24", Ipv6CidrBlock=ipv6)["Subnet"]["SubnetId"]
+    zone = route53.create_hosted_zone(
+        Name="six.example", CallerReference="six", VPC={"VPCId": vpc["VpcId"], "VPCRegion": "us-east-1"}
+    )["HostedZone"]["Id"]
+    record = {"Name": "db.six.example", "Type": "AAAA", "TTL": 60, "ResourceRecords": [{"Value": "2001:db8::7"}]}
+    batch = {"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]}
+    route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
+    lines = run(roadstead, "nslookup -type=aaaa db.six.example fd00:ec2::253; echo end", subnet=subnet)
+    assert addresses(lines, "db.six.example") == ["2001:db8::7"], lines
+
+
 def test_a_definitions_own_servers_are_asked(roadstead):
     _, subnet = default_subnet(roadstead)
     ecs = roadstead.client("ecs")
