@@ -37,6 +37,8 @@ pub struct Names {
     /// Where tasks and the host reach it.
     resolver: Option<SocketAddrV4>,
     servers: Vec<Server>,
+    /// For tasks alone: the host has the same by IPv4.
+    ipv6: Option<Server>,
     /// What looks at the endpoints of health checks.
     _checking: JoinSet<()>,
 }
@@ -88,7 +90,7 @@ impl Names {
             HealthChecker { store: store.clone(), resolver: resolver.clone(), clock: Arc::new(SystemClock) };
         let mut checking = JoinSet::new();
         checking.spawn(checker.run());
-        let mut names = Self { resolver: None, servers: Vec::new(), _checking: checking };
+        let mut names = Self { resolver: None, servers: Vec::new(), ipv6: None, _checking: checking };
         if let Some(listen) = listen {
             let server = Server::start(resolver.clone(), listen).await;
             names.servers.push(server.map_err(|error| {
@@ -109,7 +111,7 @@ impl Names {
             Arc::new(RandomIds),
             Arc::new(SystemClock),
         );
-        let mut names = Self { resolver: None, servers: Vec::new(), _checking: JoinSet::new() };
+        let mut names = Self { resolver: None, servers: Vec::new(), ipv6: None, _checking: JoinSet::new() };
         names.serve_tasks(resolver, network).await?;
         Ok(names)
     }
@@ -146,7 +148,7 @@ impl Names {
             if let SocketAddr::V6(address) = server.address() {
                 network.serve_resolver_ipv6(Some(address)).map_err(|error| with_causes(&error))?;
             }
-            self.servers.push(server);
+            self.ipv6 = Some(server);
             Ok(())
         });
         if let Err(error) = served {
@@ -159,7 +161,7 @@ impl Names {
         self.resolver
     }
 
-    /// Every address that is answered on.
+    /// Every address that the host is answered on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(Server::address).collect()
     }
