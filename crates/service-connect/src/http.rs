@@ -2,8 +2,7 @@
 //!
 //! What has not reached an endpoint is tried with up to two others, whatever it is. What an endpoint answered with 503 is, where
 //! its body was small enough to be kept; where the connection broke, only methods that may be repeated are. Source: Envoy,
-//! `x-envoy-retry-on` (connect-failure, retriable status 503); the failures' texts are Envoy's. Differs from AWS: connections are
-//! not upgraded (WebSocket).
+//! `x-envoy-retry-on` (connect-failure, retriable status 503); the failures' texts are Envoy's.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -27,6 +26,7 @@ use tokio::time::Instant;
 use crate::configuration::AppProtocol;
 use crate::endpoints::{Endpoints, Target};
 use crate::pool::{Http1, Lent};
+use crate::upgrade::{self, Tunnel};
 
 /// Endpoints that one request or connection is tried with: two retries, as AWS documents.
 pub(crate) const TRIES_MAXIMUM: usize = 3;
@@ -52,15 +52,16 @@ pub(crate) async fn serve(endpoints: Arc<Endpoints>, place: Place, client: TcpSt
     let service = endpoints.service();
     let activity = Arc::new(AtomicU64::new(0));
     let under_way = Arc::new(AtomicU64::new(0));
+    let tunnel = Arc::<Tunnel>::default();
     let exchange = {
-        let (endpoints, activity, under_way) =
-            (Arc::clone(&endpoints), Arc::clone(&activity), Arc::clone(&under_way));
+        let (endpoints, activity, under_way, tunnel) =
+            (Arc::clone(&endpoints), Arc::clone(&activity), Arc::clone(&under_way), Arc::clone(&tunnel));
         service_fn(move |request| {
             activity.fetch_add(1, Ordering::Relaxed);
             let busy = Busy::new(&under_way);
-            let (endpoints, place) = (Arc::clone(&endpoints), place.clone());
+            let (endpoints, place, tunnel) = (Arc::clone(&endpoints), place.clone(), Arc::clone(&tunnel));
             async move {
-                let answer = exchange(&endpoints, &place, request).await;
+                let answer = exchange(&endpoints, &place, &tunnel, request).await;
                 Ok::<_, Infallible>(answer.map(|body| BoxBody::new(Counted { body, endpoints, _busy: busy })))
             }
         })
@@ -72,7 +73,7 @@ pub(crate) async fn serve(endpoints: Arc<Endpoints>, place: Place, client: TcpSt
     if service.protocol == AppProtocol::Http {
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
-        let connection = builder.serve_connection(io, exchange);
+        let connection = builder.serve_connection(io, exchange).with_upgrades();
         tokio::pin!(connection);
         tokio::select! {
             _ = connection.as_mut() => {}
@@ -81,6 +82,7 @@ pub(crate) async fn serve(endpoints: Arc<Endpoints>, place: Place, client: TcpSt
                 let _ = connection.await;
             }
         }
+        tunnel.run(&endpoints).await;
     } else {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new());
@@ -165,11 +167,18 @@ enum Failed {
     Late,
 }
 
-async fn exchange(endpoints: &Arc<Endpoints>, place: &Place, request: Request<Incoming>) -> Answer {
+async fn exchange(
+    endpoints: &Arc<Endpoints>,
+    place: &Place,
+    tunnel: &Tunnel,
+    mut request: Request<Incoming>,
+) -> Answer {
     let service = endpoints.service();
     let began = Instant::now();
     let deadline = (!service.request_timeout.is_zero()).then(|| began + service.request_timeout);
     let is_grpc = service.protocol == AppProtocol::Grpc;
+    let mut client =
+        (service.protocol == AppProtocol::Http).then(|| upgrade::client(&mut request)).flatten();
     let (head, body) = request.into_parts();
     let Ok(mut body) = Kept::of(body).await else {
         return failure(is_grpc, StatusCode::BAD_REQUEST, "the request's body ended early");
@@ -197,8 +206,11 @@ async fn exchange(endpoints: &Arc<Endpoints>, place: &Place, request: Request<In
             None => send(place, &target, request, service.protocol).await,
         };
         let (status, message, repeats) = match outcome {
-            Ok(answer) => {
+            Ok(mut answer) => {
                 let status = answer.status();
+                if upgrade::is_granted(&answer) {
+                    tunnel.prepare(client.take(), &mut answer);
+                }
                 endpoints.counters().answered(status.as_u16(), began.elapsed());
                 if status.is_server_error() {
                     endpoints.failed(&target);
@@ -263,6 +275,9 @@ fn outgoing(
         {
             headers.insert(HOST, value);
         }
+        if let Some(protocol) = upgrade::asked(&head.headers) {
+            upgrade::put(&mut headers, protocol);
+        }
     } else {
         *request.version_mut() = Version::HTTP_2;
         let named = headers.remove(HOST).and_then(|host| host.to_str().ok().map(str::to_owned));
@@ -304,11 +319,14 @@ async fn send(
     mut request: Request<RequestBody>,
     protocol: AppProtocol,
 ) -> Result<Response<Leased>, Failed> {
+    let asks_for_change = request.headers().contains_key(UPGRADE);
     loop {
         let lent = target.pool.lend(place, target.endpoint.address, protocol).await;
         let Ok(lent) = lent else { return Err(Failed::Unsent(Box::new(request))) };
         match lent {
             Lent::Http1(mut sender, kept) => match sender.try_send_request(request).await {
+                // Nobody asked for it: the connection is no longer one of HTTP.
+                Ok(answer) if upgrade::is_granted(&answer) && !asks_for_change => return Err(Failed::Broken),
                 Ok(answer) => return Ok(leased(answer, Some(sender), target)),
                 Err(mut error) => match error.take_message() {
                     // A kept connection was closed meanwhile: another one, or a new one.
@@ -317,27 +335,47 @@ async fn send(
                     None => return Err(Failed::Broken),
                 },
             },
-            Lent::Http2(mut sender) => {
-                if sender.ready().await.is_err() {
-                    target.pool.clear();
-                    return Err(Failed::Unsent(Box::new(request)));
-                }
-                return match sender.try_send_request(request).await {
-                    Ok(answer) => Ok(leased(answer, None, target)),
-                    Err(mut error) => match error.take_message() {
-                        Some(unsent) => Err(Failed::Unsent(Box::new(unsent))),
-                        None if error.error().is_canceled() => Err(Failed::Connect),
-                        None => Err(Failed::Broken),
-                    },
+            Lent::Http2(mut sender, kept) => {
+                let sent = match sender.ready().await {
+                    Ok(()) => sender.try_send_request(request).await.map_err(|mut error| {
+                        let unsent = error.take_message();
+                        (unsent, is_unprocessed(error.error()))
+                    }),
+                    Err(_) => Err((Some(request), true)),
                 };
+                match sent {
+                    Ok(answer) => return Ok(leased(answer, None, target)),
+                    // As above: its endpoint has ended it, such as when it was started again.
+                    Err((Some(unsent), _)) if kept => {
+                        target.pool.clear();
+                        request = unsent;
+                    }
+                    Err((Some(unsent), _)) => return Err(Failed::Unsent(Box::new(unsent))),
+                    Err((None, true)) => return Err(Failed::Connect),
+                    Err((None, false)) => return Err(Failed::Broken),
+                }
             }
         }
     }
 }
 
+/// Whether the endpoint has said that it did nothing with the request. Source: RFC 9113, section 8.7.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    error.is_canceled()
+        || cause.is_some_and(|cause| {
+            cause.reason() == Some(h2::Reason::REFUSED_STREAM)
+                || (cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR))
+        })
+}
+
 fn leased(answer: Response<Incoming>, sender: Option<Http1>, target: &Arc<Target>) -> Response<Leased> {
     let (mut head, body) = answer.into_parts();
+    let granted = head.headers.get(UPGRADE).filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS).cloned();
     head.headers = without_hop_by_hop(&head.headers);
+    if let Some(protocol) = granted {
+        upgrade::put(&mut head.headers, protocol);
+    }
     Response::from_parts(head, Leased { body, lease: sender.map(|sender| (sender, Arc::clone(target))) })
 }
 

@@ -15,6 +15,7 @@ mod metrics;
 mod pool;
 mod proxy;
 mod tcp;
+mod upgrade;
 
 pub use configuration::{AppProtocol, Endpoint, Listener, Service};
 pub use metrics::Counters;

@@ -37,7 +37,7 @@ pub(crate) struct Pool {
 pub(crate) enum Lent {
     /// And whether it was kept, so that its endpoint may have closed it.
     Http1(Http1, bool),
-    Http2(Http2),
+    Http2(Http2, bool),
 }
 
 impl Pool {
@@ -62,11 +62,11 @@ impl Pool {
         }
         let kept = self.http2.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(kept) = kept.filter(|kept| !kept.is_closed()) {
-            return Ok(Lent::Http2(kept));
+            return Ok(Lent::Http2(kept, true));
         }
         let made = http2(place, address).await?;
         *self.http2.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());
-        Ok(Lent::Http2(made))
+        Ok(Lent::Http2(made, false))
     }
 
     fn take(&self) -> Option<Http1> {
@@ -103,7 +103,7 @@ pub(crate) async fn connect(place: &Place, address: SocketAddr) -> std::io::Resu
 async fn http1(place: &Place, address: SocketAddr) -> std::io::Result<Http1> {
     let io = TokioIo::new(connect(place, address).await?);
     let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(std::io::Error::other)?;
-    tokio::spawn(connection);
+    tokio::spawn(connection.with_upgrades());
     Ok(sender)
 }
 

@@ -35,27 +35,41 @@ pub(crate) async fn serve(endpoints: Arc<Endpoints>, place: Place, mut client: T
             }
         }
     };
-    let idle = endpoints.service().idle_timeout;
-    let moved = AtomicU64::new(0);
-    let (from_client, to_client) = client.split();
-    let (from_server, to_server) = server.split();
+    join(&endpoints, &mut client, &mut server).await;
+}
+
+/// Joins a client's connection and an endpoint's until both have ended, or nothing has moved for too long.
+pub(crate) async fn join<C, S>(endpoints: &Endpoints, client: C, server: S)
+where
+    C: AsyncRead + AsyncWrite,
+    S: AsyncRead + AsyncWrite,
+{
+    let moved = Moved { endpoints, count: AtomicU64::new(0) };
+    let (from_client, to_client) = tokio::io::split(client);
+    let (from_server, to_server) = tokio::io::split(server);
     let both = async {
         tokio::join!(copy(from_client, to_server, &moved), copy(from_server, to_client, &moved));
     };
     tokio::select! {
         () = both => {}
-        () = still(&moved, idle) => {}
+        () = still(&moved.count, endpoints.service().idle_timeout) => {}
     }
-    endpoints.counters().bytes(moved.load(Ordering::Relaxed));
 }
 
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, moved: &AtomicU64) {
+/// Bytes that went through.
+struct Moved<'a> {
+    endpoints: &'a Endpoints,
+    count: AtomicU64,
+}
+
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, moved: &Moved<'_>) {
     let mut buffer = vec![0; BUFFER_BYTES];
     while let Ok(count) = from.read(&mut buffer).await {
         if count == 0 || to.write_all(&buffer[..count]).await.is_err() {
             break;
         }
-        moved.fetch_add(count as u64, Ordering::Relaxed);
+        moved.count.fetch_add(count as u64, Ordering::Relaxed);
+        moved.endpoints.counters().bytes(count as u64);
     }
     let _ = to.shutdown().await;
 }

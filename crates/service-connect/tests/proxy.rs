@@ -1,52 +1,16 @@
 //! The proxy with real sockets, in the namespace of the test itself.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+mod common;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use service_connect::{AppProtocol, Endpoint, Listener, Proxy, Service};
+use common::{count, may_enter_namespaces, nobody, proxy, service};
+use service_connect::AppProtocol;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-
-const ADDRESS: &str = "127.255.0.9";
-
-/// A port that nobody has just now.
-async fn free_port() -> u16 {
-    TcpListener::bind((ADDRESS, 0)).await.unwrap().local_addr().unwrap().port()
-}
-
-/// Entering a namespace takes privileges.
-fn may_enter_namespaces() -> bool {
-    let allowed =
-        std::fs::read_to_string("/proc/self/status").unwrap().lines().any(|line| line == "Uid:\t0\t0\t0\t0");
-    if !allowed {
-        eprintln!("skipped: needs root, to enter network namespaces");
-    }
-    allowed
-}
-
-/// The proxy with one task that calls one service; where to call it.
-async fn proxy(service: Option<Service>) -> (Proxy, SocketAddr) {
-    let proxy = Proxy::default();
-    proxy.set_service("srv-1", service);
-    let address: IpAddr = ADDRESS.parse().unwrap();
-    let port = free_port().await;
-    let listener = Listener { service: "srv-1".to_owned(), host_name: "backend".to_owned(), address, port };
-    proxy.open("task", Path::new("/proc/self/ns/net"), &[listener]).unwrap();
-    (proxy, SocketAddr::new(address, port))
-}
-
-fn service(protocol: AppProtocol, endpoints: &[SocketAddr]) -> Service {
-    let endpoint = |address: &SocketAddr| Endpoint { id: address.port().to_string(), address: *address };
-    Service {
-        protocol,
-        idle_timeout: Duration::from_secs(60),
-        request_timeout: Duration::from_secs(15),
-        endpoints: endpoints.iter().map(endpoint).collect(),
-    }
-}
 
 /// An endpoint that reads requests whole, and answers each with this status and its own port.
 async fn endpoint(status: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
@@ -100,16 +64,6 @@ async fn ask(address: SocketAddr, body: usize) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
-}
-
-/// An address where nobody listens.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
-fn count(proxy: &Proxy, name: &str) -> u64 {
-    let counters = &proxy.counters("task")[0].2;
-    counters.values().into_iter().find(|(there, _)| *there == name).unwrap().1
 }
 
 #[tokio::test]
