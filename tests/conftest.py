@@ -124,9 +124,12 @@ class Roadstead:
         )
 
     def let_in(self, port=80, region="us-east-1"):
-        """Lets everyone reach a TCP port of the tasks in the default security group, this machine included."""
+        """Lets everyone reach a TCP port of the tasks in the default VPC's default group, this machine included."""
         ec2 = self.client("ec2", region)
-        (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["default"]}])["SecurityGroups"]
+        (vpc,) = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+        wanted = {"group-name": "default", "vpc-id": vpc["VpcId"]}
+        filters = [{"Name": name, "Values": [value]} for name, value in wanted.items()]
+        (group,) = ec2.describe_security_groups(Filters=filters)["SecurityGroups"]
         everyone = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
         try:
             ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[everyone])

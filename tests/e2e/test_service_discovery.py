@@ -228,3 +228,116 @@ def test_f40_listeners_come_back_with_the_agent(fresh):
         seconds=60,
     )
     delete(ecs, "caller", "backend")
+
+
+# Says which version it is.
+VERSIONED = (
+    "mkdir -p /www; echo $VERSION > /www/index.html; httpd -p 80 -h /www; "
+    "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+)
+# Asks by name, as everybody and as a tester.
+TESTER = (
+    "trap 'exit 0' TERM; of() { awk -v name=$1 '$2 == name {print $1}' /etc/hosts; }; "
+    'get() { printf "GET /?secret HTTP/1.0\\r\\n$1\\r\\n" | nc -w 5 $(of backend) 8080 | tail -n 1; }; '
+    "while :; do echo \"all $(get '')\"; echo \"test $(get 'X-Test: 1\\r\\n')\"; sleep 0.1; done"
+)
+
+
+def test_service_connect_shifts_traffic_and_logs_it(roadstead, network):
+    ecs = roadstead.client("ecs")
+    network, _ = network
+    ecs.update_cluster(cluster="default", serviceConnectDefaults={"namespace": "web"})
+    ports = [{"name": "http", "containerPort": 80, "appProtocol": "http"}]
+    register(ecs, "shifted", VERSIONED, ports, environment=[{"name": "VERSION", "value": "blue"}])
+    rules = {"header": {"name": "X-Test", "value": {"exact": "1"}}}
+    alias = {"port": 8080, "dnsName": "backend", "testTrafficRules": rules}
+    service = {"portName": "http", "clientAliases": [alias], "ingressPortOverride": 8088}
+    # While this runs, tests see the new version and everybody else the old one.
+    register(ecs, "trial", "sleep 5")
+    hook = ecs.describe_task_definition(taskDefinition="trial")["taskDefinition"]["taskDefinitionArn"]
+    create(
+        ecs,
+        "shifted",
+        network,
+        1,
+        serviceConnectConfiguration={"enabled": True, "services": [service]},
+        deploymentConfiguration={
+            "strategy": "BLUE_GREEN",
+            "bakeTimeInMinutes": 0,
+            "lifecycleHooks": [{"hookTargetArn": hook, "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"]}],
+        },
+    )
+    found = cloud_map(roadstead).discover_instances(NamespaceName="web", ServiceName="http")["Instances"]
+    assert [row["Attributes"]["AWS_INSTANCE_PORT"] for row in found] == ["8088"]
+    register(ecs, "tester", TESTER)
+    log = {
+        "logDriver": "awslogs",
+        "options": {
+            "awslogs-group": "/proxies",
+            "awslogs-region": "us-east-1",
+            "awslogs-stream-prefix": "p",
+            "awslogs-create-group": "true",
+        },
+    }
+    connect = {"enabled": True, "logConfiguration": log, "accessLogConfiguration": {"format": "TEXT"}}
+    create(ecs, "tester", network, 1, serviceConnectConfiguration=connect)
+    wait_for(lambda: {("all", "blue"), ("test", "blue")} <= set(said(roadstead, "/tester")))
+
+    register(ecs, "shifted", VERSIONED, ports, environment=[{"name": "VERSION", "value": "green"}])
+    ecs.update_service(service="shifted", taskDefinition="shifted")
+    wait_for(lambda: said(roadstead, "/tester")[-2:] in ([("all", "green"), ("test", "green")],) * 2, seconds=90)
+    lines = said(roadstead, "/tester")
+    assert {answer for _, answer in lines} == {"blue", "green"}, "every call was answered"
+    tested = lines.index(("test", "green"))
+    shifted = lines.index(("all", "green"))
+    assert shifted - tested > 10, "tests went there before everybody did"
+    assert ("all", "blue") in lines[tested:shifted]
+    assert ("all", "blue") not in lines[shifted:]
+
+    logs = roadstead.client("logs")
+    events = wait_for(lambda: logs.filter_log_events(logGroupName="/proxies", filterPattern="GET")["events"])
+    task = ecs.list_tasks(serviceName="tester")["taskArns"][0].rsplit("/", 1)[1]
+    assert events[0]["logStreamName"] == f"p/ecs-service-connect/{task}"
+    assert '"GET / HTTP/1.0" 200 - 0 5 ' in events[0]["message"], events[0]["message"]
+    delete(ecs, "tester", "shifted")
+    ecs.update_cluster(cluster="default", serviceConnectDefaults={"namespace": ""})
+
+
+def test_service_connect_in_bridge_mode(roadstead):
+    ecs = roadstead.client("ecs")
+    ecs.update_cluster(cluster="default", serviceConnectDefaults={"namespace": "web"})
+
+    def register_on_bridge(family, command, ports):
+        options = {"awslogs-group": f"/{family}", "awslogs-region": "us-east-1", "awslogs-create-group": "true"}
+        container = {
+            "name": "app",
+            "image": "busybox:latest",
+            "memory": 64,
+            "command": ["sh", "-c", command],
+            "portMappings": ports,
+            "logConfiguration": {"logDriver": "awslogs", "options": {**options, "awslogs-stream-prefix": "t"}},
+        }
+        ecs.register_task_definition(family=family, networkMode="bridge", containerDefinitions=[container])
+
+    def create_on_bridge(name, count, services):
+        connect = {"enabled": True, "services": services}
+        ecs.create_service(
+            serviceName=name, taskDefinition=name, desiredCount=count, serviceConnectConfiguration=connect
+        )
+        ecs.get_waiter("services_stable").wait(services=[name], WaiterConfig=WAIT)
+
+    ports = [{"name": "http", "containerPort": 80, "appProtocol": "http"}, {"name": "raw", "containerPort": 81}]
+    register_on_bridge("bridged", SERVER, ports)
+    aliases = [("http", 8080, "backend"), ("raw", 9000, "raw.web")]
+    services = [
+        {"portName": name, "clientAliases": [{"port": port, "dnsName": dns_name}]} for name, port, dns_name in aliases
+    ]
+    create_on_bridge("bridged", 2, services)
+    register_on_bridge("bridge-caller", CLIENT, [])
+    create_on_bridge("bridge-caller", 1, [])
+    answered = lambda: [line for line in said(roadstead, "/bridge-caller") if len(line) == 2]  # noqa: E731
+    # Both tasks, by both ways; each says its container's name.
+    wait_for(lambda: len({line for line in answered() if line[1].startswith("server ")}) == 4)
+    assert all(answer.startswith("server ") for _, answer in answered())
+    delete(ecs, "bridge-caller", "bridged")
+    ecs.update_cluster(cluster="default", serviceConnectDefaults={"namespace": ""})

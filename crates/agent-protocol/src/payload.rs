@@ -175,6 +175,35 @@ pub struct TaskExtension {
     /// Names and ports that the task calls through Service Connect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub service_connect: Vec<ServiceConnectExtension>,
+    /// Ports at which the task is called instead of its containers'.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub service_connect_ingress: Vec<ServiceConnectIngress>,
+    /// Where the proxy of Service Connect writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_connect_log: Option<ServiceConnectLog>,
+}
+
+/// A port at which a task is called instead of its container's (`ingressPortOverride`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceConnectIngress {
+    /// Where the proxy listens.
+    pub port: u16,
+    /// Where the container does.
+    pub container_port: u16,
+}
+
+/// Where the proxy of Service Connect writes, and what of requests and connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceConnectLog {
+    /// As for a container.
+    pub log_config: crate::docker::LogConfig,
+    /// `TEXT` or `JSON`, where requests and connections are logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log_format: Option<String>,
+    /// Whether what follows a path's question mark is logged too.
+    pub include_query_parameters: bool,
 }
 
 /// A name and port that a task calls through Service Connect.

@@ -36,6 +36,27 @@ pub struct ConnectedService {
     pub request_timeout_seconds: u32,
     /// Where it is, healthy ones only.
     pub endpoints: Vec<ConnectedEndpoint>,
+    /// How traffic is divided among its revisions, while a deployment shifts it; empty: not at all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<ConnectedRevision>,
+    /// The header that makes a request a test, while traffic is divided.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub test_header: String,
+    /// The value that it must have, where that is not any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_header_value: Option<String>,
+}
+
+/// A revision's share of traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConnectedRevision {
+    /// Its id.
+    pub id: String,
+    /// Of production traffic, in tenths of a percent.
+    pub production_weight: u16,
+    /// Of test traffic, in tenths of a percent.
+    pub test_weight: u16,
 }
 
 /// A place where a service is.
@@ -48,4 +69,7 @@ pub struct ConnectedEndpoint {
     pub address: String,
     /// Its port.
     pub port: u16,
+    /// The revision that it is of, while traffic is divided.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub revision: String,
 }

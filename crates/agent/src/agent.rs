@@ -23,6 +23,7 @@ use crate::session::acs::{AcsSession, SessionEnd};
 use crate::session::tcs::TcsSession;
 use crate::state::{StateDirectory, StateError};
 use crate::task_engine::bridge::PromisedPorts;
+use crate::task_engine::connect::Connect;
 use crate::task_engine::volumes::Volumes;
 use crate::task_engine::{Shared, TaskEngine};
 use crate::telemetry::Telemetry;
@@ -91,6 +92,7 @@ impl Agent {
         });
         let listeners = serve_metadata(&config, &*network, &state).await?;
         let metadata_port = listeners.host_port().map_err(AgentError::Metadata)?;
+        let logs = Logs::new(&config.data_dir, client.clone()).map_err(AgentError::Logs)?;
         let shared = Arc::new(Shared {
             metadata_port,
             images: Images::new(
@@ -100,7 +102,7 @@ impl Agent {
                 RegistryCredentials::from_file(config.registry_credentials_file.clone()),
                 config.data_dir.join("agent").join("pulled-images.json"),
             ),
-            logs: Logs::new(&config.data_dir, client.clone()).map_err(AgentError::Logs)?,
+            logs: logs.clone(),
             volumes: Volumes::new(&config.data_dir),
             promised_ports: PromisedPorts::default(),
             engine,
@@ -108,7 +110,7 @@ impl Agent {
             state,
             client,
             submissions: Semaphore::new(SUBMISSIONS_AT_ONCE),
-            service_connect: service_connect::Proxy::default(),
+            service_connect: Connect::new(logs, Arc::clone(&config.clock)),
             health_changed: Notify::new(),
             config,
         });

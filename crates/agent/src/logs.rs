@@ -4,8 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use agent_protocol::docker::LogConfig;
 use api::logs::operations::{CreateLogGroup, CreateLogStream, PutLogEvents};
 use api::logs::{CreateLogGroupRequest, CreateLogStreamRequest, InputLogEvent, PutLogEventsRequest};
+use base::Arn;
 use client::{Client, ClientError};
 use engine::{LogOutput, SpoolMode};
 use http::HeaderValue;
@@ -14,6 +16,7 @@ use log_driver::{
     BoxFuture, ContainerFacts, ContainerLog, Driver, Handle, LogConfiguration, LogEvent, LogSink, SinkError,
     Target,
 };
+use log_spool::JsonFileOptions;
 
 use crate::task_engine::plan::{ContainerPlan, TaskPlan};
 use crate::task_engine::record::ContainerRecord;
@@ -24,6 +27,28 @@ pub struct ContainerLogging {
     pub output: LogOutput,
     /// For the log driver; absent unless `awslogs`.
     pub shipped: Option<ContainerLog>,
+}
+
+/// Where lines go before they are shipped.
+pub enum Output {
+    /// Nowhere.
+    Discard,
+    /// A file on the node.
+    File {
+        /// Where.
+        path: PathBuf,
+        /// Rotation and the like.
+        options: JsonFileOptions,
+    },
+    /// A spool, which is shipped.
+    Spool {
+        /// Its directory.
+        directory: PathBuf,
+        /// How it is written.
+        options: log_spool::Options,
+        /// For the log driver.
+        shipped: ContainerLog,
+    },
 }
 
 /// The log drivers of a node.
@@ -59,37 +84,43 @@ impl Logs {
             environment: plan.message.environment.0.clone(),
         };
         let given = plan.host.log_config.clone().unwrap_or_default();
+        Ok(match self.output(&task.arn, &facts, &given)? {
+            Output::Discard => ContainerLogging { output: LogOutput::Discard, shipped: None },
+            Output::File { path, options } => {
+                ContainerLogging { output: LogOutput::JsonFile { path, options }, shipped: None }
+            }
+            Output::Spool { directory, options, shipped } => ContainerLogging {
+                output: LogOutput::Spool {
+                    directory,
+                    capacity_bytes: options.capacity_bytes,
+                    mode: match options.mode {
+                        log_spool::Mode::Blocking => SpoolMode::Blocking,
+                        log_spool::Mode::NonBlocking => SpoolMode::NonBlocking,
+                    },
+                },
+                shipped: Some(shipped),
+            },
+        })
+    }
+
+    /// Reads a driver's name and options, for the container (or what stands for one) that `facts` tells of.
+    pub fn output(&self, task: &Arn, facts: &ContainerFacts, given: &LogConfig) -> Result<Output, String> {
         let driver = Some(given.kind.as_str()).filter(|kind| !kind.is_empty());
         let parsed =
-            LogConfiguration::parse(driver, &given.config, &facts).map_err(|error| error.to_string())?;
-        let directory = self.directory(&record.runtime_id);
+            LogConfiguration::parse(driver, &given.config, facts).map_err(|error| error.to_string())?;
+        let directory = self.directory(&facts.container_id);
         Ok(match parsed {
-            LogConfiguration::None => ContainerLogging { output: LogOutput::Discard, shipped: None },
-            LogConfiguration::JsonFile(options) => ContainerLogging {
-                output: LogOutput::JsonFile { path: directory.join("container.log"), options },
-                shipped: None,
-            },
+            LogConfiguration::None => Output::Discard,
+            LogConfiguration::JsonFile(options) => {
+                Output::File { path: directory.join("container.log"), options }
+            }
             LogConfiguration::AwsLogs(options) => {
-                let stream = options.stream_name(&facts).map_err(|error| error.to_string())?;
-                let spool = options.spool_options();
-                ContainerLogging {
-                    output: LogOutput::Spool {
-                        directory: directory.clone(),
-                        capacity_bytes: spool.capacity_bytes,
-                        mode: match spool.mode {
-                            log_spool::Mode::Blocking => SpoolMode::Blocking,
-                            log_spool::Mode::NonBlocking => SpoolMode::NonBlocking,
-                        },
-                    },
-                    shipped: Some(ContainerLog {
-                        spool: directory,
-                        options: *options,
-                        stream,
-                        region: task
-                            .arn
-                            .region()
-                            .map_or_else(|| self.region.clone(), |region| region.to_string()),
-                    }),
+                let stream = options.stream_name(facts).map_err(|error| error.to_string())?;
+                let region = task.region().map_or_else(|| self.region.clone(), |region| region.to_string());
+                Output::Spool {
+                    directory: directory.clone(),
+                    options: options.spool_options(),
+                    shipped: ContainerLog { spool: directory, options: *options, stream, region },
                 }
             }
         })

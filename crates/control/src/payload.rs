@@ -48,6 +48,8 @@ pub struct Surroundings {
     pub vpc: Option<wire_task::VpcExtension>,
     /// Names and ports that it calls through Service Connect.
     pub service_connect: Vec<wire_task::ServiceConnectExtension>,
+    /// Where its proxy of Service Connect writes.
+    pub service_connect_log: Option<shape::ServiceConnectConfiguration>,
     /// By container: the digest that the task's service revision runs from its first pull on.
     pub image_digests: BTreeMap<String, String>,
 }
@@ -90,10 +92,14 @@ pub fn start_order(
     order.pid_mode.clone_from(&document.pid_mode);
     order.ipc_mode.clone_from(&document.ipc_mode);
     order.enable_fault_injection = document.enable_fault_injection;
+    let service_connect_log =
+        surroundings.service_connect_log.as_ref().and_then(|given| service_connect_log(given, &surroundings));
     order.elastic_network_interfaces.extend(surroundings.network_interface);
     if let Some(extension) = &mut order.roadstead {
         extension.vpc_id = surroundings.vpc.as_ref().map(|vpc| vpc.id.clone());
         extension.vpc = surroundings.vpc;
+        extension.service_connect_ingress = service_connect_ingress(task);
+        extension.service_connect_log = service_connect_log;
         extension.service_connect = surroundings.service_connect;
     }
     Ok(order)
@@ -429,6 +435,26 @@ fn health_check(check: &shape::HealthCheck) -> HealthConfig {
         retries: Some(check.retries.map_or(HEALTH_RETRIES, i64::from)),
         start_period: nanoseconds(check.start_period, 0),
     }
+}
+
+fn service_connect_ingress(task: &Task) -> Vec<wire_task::ServiceConnectIngress> {
+    let ingress = |there: &domain::TaskRegistry| {
+        let (port, container_port) = there.ingress_port.zip(there.container_port)?;
+        Some(wire_task::ServiceConnectIngress { port, container_port })
+    };
+    task.registries.iter().filter_map(ingress).collect()
+}
+
+fn service_connect_log(
+    given: &shape::ServiceConnectConfiguration,
+    surroundings: &Surroundings,
+) -> Option<wire_task::ServiceConnectLog> {
+    let access = given.access_log_configuration.clone().unwrap_or_default();
+    Some(wire_task::ServiceConnectLog {
+        log_config: log_config(given.log_configuration.as_ref()?, surroundings),
+        access_log_format: access.format,
+        include_query_parameters: access.include_query_parameters.as_deref() == Some("ENABLED"),
+    })
 }
 
 /// `mode` is what the task definition says, else what the account says. Source: AWS, account setting

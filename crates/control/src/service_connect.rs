@@ -8,21 +8,29 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_protocol::payload::ServiceConnectExtension;
-use agent_protocol::service_connect::{ConnectedEndpoint, ConnectedService};
-use base::Scope;
+use agent_protocol::service_connect::{ConnectedEndpoint, ConnectedRevision, ConnectedService};
+use api::ecs::ServiceConnectConfiguration;
+use base::{Arn, Scope};
 use domain::{
-    AWS_INSTANCE_IPV4, AWS_INSTANCE_IPV6, AWS_INSTANCE_PORT, DiscoveryInstance, DiscoveryService, Task,
+    AWS_INSTANCE_IPV4, AWS_INSTANCE_IPV6, AWS_INSTANCE_PORT, DiscoveryInstance, DiscoveryService,
+    RevisionInUse, Service, ServiceDeployment, ServiceRevision, Task,
 };
-use store::rows_service_discovery::DISCOVERY_SERVICES_BY_NAME;
-use store::{Key, Revision, Snapshot, Versioned};
+use store::rows::task_key;
+use store::rows_service::{service_deployment_key, service_key};
+use store::rows_service_discovery::{DISCOVERY_SERVICES_BY_MANAGER, DISCOVERY_SERVICES_BY_NAME};
+use store::{Change, Key, Revision, Snapshot, Versioned};
 use tokio::sync::Notify;
 
-use crate::Control;
+use crate::{Control, deployment_configuration};
 
 /// Names and ports that one task is told. Ours: AWS's quota is on the services of a namespace.
 const LISTENERS_MAXIMUM: usize = 1_000;
 /// Names have addresses of 127.255.0.0/16, as at AWS.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 255, 0, 0);
+
+/// The header that makes a request a test where a service names none of its own. Source: AWS, "Service Connect resources for Amazon
+/// ECS blue/green deployments".
+const TEST_HEADER: &str = "x-amzn-ecs-blue-green-test";
 
 /// A namespace: account, region and id.
 pub type Namespace = [String; 3];
@@ -75,7 +83,7 @@ pub fn listeners(snapshot: &Snapshot, task: &Task) -> Vec<ServiceConnectExtensio
 #[derive(Debug, Default)]
 pub struct Told {
     namespaces: BTreeSet<Namespace>,
-    services: BTreeMap<String, Revision>,
+    services: BTreeMap<String, (Revision, Vec<ConnectedRevision>)>,
 }
 
 impl Told {
@@ -91,8 +99,10 @@ impl Told {
         for service in self.namespaces.iter().flat_map(|namespace| services(snapshot, namespace)) {
             there.insert(service.id.clone());
             // Whatever happens to an instance changes its service's row.
-            if self.services.insert(service.id.clone(), service.revision) != Some(service.revision) {
-                news.insert(service.id.clone(), Some(connected(snapshot, &service)));
+            let now = (service.revision, shares(snapshot, &service));
+            if self.services.get(&service.id) != Some(&now) {
+                news.insert(service.id.clone(), Some(connected(snapshot, &service, now.1.clone())));
+                self.services.insert(service.id.clone(), now);
             }
         }
         let gone: Vec<String> = self.services.keys().filter(|id| !there.contains(*id)).cloned().collect();
@@ -104,7 +114,60 @@ impl Told {
     }
 }
 
-fn connected(snapshot: &Snapshot, service: &DiscoveryService) -> ConnectedService {
+/// Revisions of an ECS service with their shares of traffic: what a deployment that shifts traffic divides it by. Empty where
+/// nothing is divided.
+fn shares(snapshot: &Snapshot, service: &DiscoveryService) -> Vec<ConnectedRevision> {
+    let Some(managed_by) = managing(snapshot, service) else { return Vec::new() };
+    // The document is only read where there is something to divide.
+    if managed_by.revisions.len() < 2 || !shifts_traffic(snapshot, &managed_by) {
+        return Vec::new();
+    }
+    let share = |revision: &RevisionInUse| ConnectedRevision {
+        id: revision.id.clone(),
+        production_weight: revision.production_weight,
+        test_weight: revision.test_weight,
+    };
+    managed_by.revisions.iter().map(share).collect()
+}
+
+fn managing(snapshot: &Snapshot, service: &DiscoveryService) -> Option<Versioned<Service>> {
+    let arn: Arn = service.managed_by.as_ref()?.parse().ok()?;
+    let (cluster, name) = arn.resource().strip_prefix("service/")?.split_once('/')?;
+    snapshot.get(&service_key(&arn.scope()?, cluster, name))
+}
+
+/// Whether the deployment under way divides traffic by weights. A rolling one does not: each of its tasks serves at once.
+fn shifts_traffic(snapshot: &Snapshot, service: &Service) -> bool {
+    let deployment = service.current_deployment.as_ref().and_then(|id| {
+        let key = service_deployment_key(&service.scope, &service.cluster, &service.name, id);
+        snapshot.get::<ServiceDeployment>(&key)
+    });
+    let document = deployment.as_ref().map_or(&service.deployment_configuration_document, |deployment| {
+        &deployment.deployment_configuration_document
+    });
+    deployment_configuration::parse(document, service.scheduling_strategy).side_by_side()
+}
+
+/// What the service of a task's revision says of Service Connect, where the task has a part in it.
+pub fn configuration(task: &Task, revision: &ServiceRevision) -> Option<ServiceConnectConfiguration> {
+    task.connects_to.as_ref()?;
+    let document: api::ecs::ServiceRevision = wire::json::from_str(&revision.document)
+        .inspect_err(|error| tracing::error!(%error, revision = revision.id, "a stored service revision cannot be read"))
+        .ok()?;
+    document.service_connect_configuration
+}
+
+fn connected(
+    snapshot: &Snapshot,
+    service: &DiscoveryService,
+    revisions: Vec<ConnectedRevision>,
+) -> ConnectedService {
+    let managed_by = managing(snapshot, service).filter(|_| !revisions.is_empty());
+    let revision_of = |instance: &DiscoveryInstance| {
+        let managed_by = managed_by.as_ref()?;
+        let task = snapshot.get::<Task>(&task_key(&managed_by.scope, &managed_by.cluster, &instance.id))?;
+        task.service_revision().map(str::to_owned)
+    };
     let instances = snapshot.scan::<DiscoveryInstance>(Key::prefix(&service.scope, &[&service.id]), None);
     let endpoint = |instance: Versioned<DiscoveryInstance>| {
         let address = instance.attribute(AWS_INSTANCE_IPV4).or(instance.attribute(AWS_INSTANCE_IPV6));
@@ -112,15 +175,25 @@ fn connected(snapshot: &Snapshot, service: &DiscoveryService) -> ConnectedServic
             id: instance.id.clone(),
             address: address?.to_owned(),
             port: instance.attribute(AWS_INSTANCE_PORT)?.parse().ok()?,
+            revision: revision_of(&instance).unwrap_or_default(),
         })
     };
     let endpoints = instances.filter(|instance| instance.is_healthy()).filter_map(endpoint).collect();
     let connect = service.connect.as_ref();
+    let aws = || (TEST_HEADER.to_owned(), None);
+    let (test_header, test_header_value) = if revisions.is_empty() {
+        (String::new(), None)
+    } else {
+        connect.and_then(|connect| connect.test_header.clone()).unwrap_or_else(aws)
+    };
     ConnectedService {
         app_protocol: connect.map(|connect| connect.app_protocol.clone()).unwrap_or_default(),
         idle_timeout_seconds: connect.map_or(0, |connect| connect.idle_timeout_seconds),
         request_timeout_seconds: connect.map_or(0, |connect| connect.request_timeout_seconds),
         endpoints,
+        revisions,
+        test_header,
+        test_header_value,
     }
 }
 
@@ -167,15 +240,8 @@ pub async fn run(control: Control) {
     loop {
         match feed.next().await {
             Ok(batch) => {
-                let changed: BTreeSet<Namespace> = batch
-                    .changes
-                    .iter()
-                    .filter_map(|change| {
-                        let row = change.of::<DiscoveryService>()?;
-                        let row = row.after.or(row.before).filter(|row| row.connect.is_some())?;
-                        Some(namespace(&row.scope, &row.namespace))
-                    })
-                    .collect();
+                let changed: BTreeSet<Namespace> =
+                    batch.changes.iter().flat_map(|change| concerned(&control, change)).collect();
                 for namespace in &changed {
                     control.followers.wake(namespace);
                 }
@@ -187,6 +253,27 @@ pub async fn run(control: Control) {
             }
         }
     }
+}
+
+/// The namespaces that a change concerns: where a service of AWS Cloud Map changed, or the shares of traffic of an ECS service.
+fn concerned(control: &Control, change: &Change) -> Vec<Namespace> {
+    if let Some(row) = change.of::<DiscoveryService>() {
+        let row = row.after.or(row.before).filter(|row| row.connect.is_some());
+        return row.iter().map(|row| namespace(&row.scope, &row.namespace)).collect();
+    }
+    let Some(row) = change.of::<Service>() else { return Vec::new() };
+    let weights = |service: &Service| -> Vec<(String, u16, u16)> {
+        let weight = |there: &RevisionInUse| (there.id.clone(), there.production_weight, there.test_weight);
+        service.revisions.iter().map(weight).collect()
+    };
+    let before = row.before.as_deref().map(weights);
+    let Some(after) = row.after.filter(|after| before.as_ref() != Some(&weights(after))) else {
+        return Vec::new();
+    };
+    let snapshot = control.store.snapshot();
+    let arn = after.arn().to_string();
+    let made = snapshot.index::<DiscoveryService>(DISCOVERY_SERVICES_BY_MANAGER, &[&arn], None);
+    made.map(|made| namespace(&made.scope, &made.namespace)).collect()
 }
 
 #[cfg(test)]
@@ -223,6 +310,7 @@ mod tests {
                 aliases: aliases.iter().map(|(name, port)| ((*name).to_owned(), *port)).collect(),
                 idle_timeout_seconds: 300,
                 request_timeout_seconds: 15,
+                test_header: None,
             }),
             created_at: Timestamp::from_millis(made),
             tags: Vec::new(),

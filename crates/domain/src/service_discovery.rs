@@ -149,6 +149,9 @@ pub struct DiscoveryConnect {
     pub idle_timeout_seconds: u32,
     /// How long a whole answer may take (not `tcp`); 0 is for ever.
     pub request_timeout_seconds: u32,
+    /// The header, and its value where not any will do, by which a request is a test of what is being deployed; `None`: AWS's.
+    #[serde(default)]
+    pub test_header: Option<(String, Option<String>)>,
 }
 
 /// A service.

@@ -184,6 +184,9 @@ pub struct TaskRegistry {
     /// Its port.
     #[serde(default)]
     pub container_port: Option<u16>,
+    /// The port at which the task is called instead (Service Connect, `ingressPortOverride`).
+    #[serde(default)]
+    pub ingress_port: Option<u16>,
     /// Where it stands.
     pub state: RegistryState,
     /// Whether AWS Cloud Map was told that the task is healthy; `None` where it does not ask.

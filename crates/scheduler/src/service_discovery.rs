@@ -192,6 +192,9 @@ fn attributes(
 
 /// The port that the registry gives, or at which the container's port is reached.
 fn port(task: &Task, registry: &TaskRegistry) -> Result<Option<u16>, String> {
+    if registry.ingress_port.is_some() {
+        return Ok(registry.ingress_port);
+    }
     let (Some(container), Some(port)) = (&registry.container, registry.container_port) else {
         return Ok(registry.port);
     };
@@ -227,6 +230,7 @@ mod tests {
             port: None,
             container: None,
             container_port: None,
+            ingress_port: None,
             state,
             told_healthy: (state == RegistryState::Registered).then_some(true),
         }
@@ -319,6 +323,19 @@ mod tests {
         assert_eq!(registrations[0].attributes[AWS_INSTANCE_PORT], "32768");
         assert_eq!(registrations[0].attributes[AWS_INSTANCE_IPV4], "10.0.0.254");
         assert_eq!(registrations[0].healthy, None);
+    }
+
+    #[test]
+    fn another_port_for_what_comes_in_is_the_one_that_is_told() {
+        let mut there = registry(RegistryState::Unregistered);
+        (there.container, there.container_port, there.ingress_port) =
+            (Some("app".into()), Some(80), Some(90));
+        let waits = task(TaskStatus::Activating, vec![there]);
+        let decision = decide_one(&waits, &RegistrySeen::default());
+        let [Action::Register { registrations, .. }] = decision.actions.as_slice() else {
+            panic!("{decision:?}")
+        };
+        assert_eq!(registrations[0].attributes[AWS_INSTANCE_PORT], "90");
     }
 
     #[test]

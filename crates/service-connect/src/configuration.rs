@@ -27,6 +27,29 @@ pub struct Service {
     pub request_timeout: Duration,
     /// Where it is: healthy endpoints only, in a stable order.
     pub endpoints: Vec<Endpoint>,
+    /// How traffic is divided, while a deployment shifts it.
+    pub split: Option<Split>,
+}
+
+/// Shares of traffic while several revisions of a service are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// What has a share; endpoints of other groups get nothing.
+    pub groups: Vec<Group>,
+    /// The header that says that a request is a test, and the value that it must have, where that is not any. Source:
+    /// "ServiceConnectTestTrafficRules" data type.
+    pub test_header: (String, Option<String>),
+}
+
+/// Endpoints with a common share: those of a service revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Share of production traffic, in tenths of a percent.
+    pub production_weight: u16,
+    /// Share of test traffic, in tenths of a percent.
+    pub test_weight: u16,
 }
 
 /// A place where a service is.
@@ -36,6 +59,8 @@ pub struct Endpoint {
     pub id: String,
     /// Its address and port.
     pub address: SocketAddr,
+    /// Which share it has a part in, while traffic is divided.
+    pub group: String,
 }
 
 /// A name and port that a task calls.
@@ -49,4 +74,14 @@ pub struct Listener {
     pub address: IpAddr,
     /// Port.
     pub port: u16,
+}
+
+/// A port at which a task is called instead of its container's own. Source: "ServiceConnectService" data type,
+/// `ingressPortOverride`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ingress {
+    /// Where the proxy listens, at all addresses of the task.
+    pub port: u16,
+    /// Where the container does, at 127.0.0.1.
+    pub container_port: u16,
 }

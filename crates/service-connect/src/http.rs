@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use ::http::header::{CONTENT_TYPE, HOST, UPGRADE};
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use balancer::Place;
+use balancer::application::headers::strip_hop_by_hop;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -23,8 +24,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::configuration::AppProtocol;
+use crate::configuration::{AppProtocol, Split};
 use crate::endpoints::{Endpoints, Target};
+use crate::log::{Outcome, Story, flags};
 use crate::pool::{Http1, Lent};
 use crate::upgrade::{self, Tunnel};
 
@@ -35,16 +37,39 @@ const KEPT_BODY_BYTES: usize = 64 * 1024;
 /// Time for a request's head, once its first byte is there.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Envoy's words for an endpoint that was not reached, or ended the connection.
-const NO_CONNECTION: &str = "upstream connect error or disconnect/reset before headers";
+/// A failure as clients and the log hear of it. The words are Envoy's.
+struct Why {
+    status: StatusCode,
+    message: &'static str,
+    flags: &'static str,
+}
+
+const EARLY_END: Why = Why {
+    status: StatusCode::BAD_REQUEST,
+    message: "the request's body ended early",
+    flags: flags::DOWNSTREAM_PROTOCOL_ERROR,
+};
+const NO_ENDPOINT: Why = Why {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    message: "no healthy upstream",
+    flags: flags::NO_HEALTHY_UPSTREAM,
+};
+const NO_CONNECTION: Why = Why {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    message: "upstream connect error or disconnect/reset before headers",
+    flags: flags::CONNECTION_FAILURE,
+};
+const BROKEN: Why = Why { flags: flags::CONNECTION_TERMINATION, ..NO_CONNECTION };
+const LATE: Why = Why {
+    status: StatusCode::GATEWAY_TIMEOUT,
+    message: "upstream request timeout",
+    flags: flags::REQUEST_TIMEOUT,
+};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 /// A request's body on its way to an endpoint.
 pub(crate) type RequestBody = BoxBody<Bytes, Error>;
 type Answer = Response<BoxBody<Bytes, Error>>;
-
-/// Headers that belong to one connection. Source: RFC 9110, section 7.6.1.
-const HOP_BY_HOP: [HeaderName; 4] = [CONNECTION, TRANSFER_ENCODING, UPGRADE, TE];
 
 /// Serves a connection until its client ends it, or it has carried nothing for too long.
 pub(crate) async fn serve(endpoints: Arc<Endpoints>, place: Place, client: TcpStream) {
@@ -61,8 +86,16 @@ pub(crate) async fn serve(endpoints: Arc<Endpoints>, place: Place, client: TcpSt
             let busy = Busy::new(&under_way);
             let (endpoints, place, tunnel) = (Arc::clone(&endpoints), place.clone(), Arc::clone(&tunnel));
             async move {
-                let answer = exchange(&endpoints, &place, &tunnel, request).await;
-                Ok::<_, Infallible>(answer.map(|body| BoxBody::new(Counted { body, endpoints, _busy: busy })))
+                let mut story = Story::begin(endpoints.log(), &request);
+                let received = story.as_ref().map(Story::received);
+                let answer =
+                    exchange(&endpoints, &place, &tunnel, request.map(|body| Received { body, received }))
+                        .await;
+                if let Some(story) = &mut story {
+                    story.answered(&answer);
+                }
+                let counted = |body| BoxBody::new(Counted { body, endpoints, story, bytes: 0, _busy: busy });
+                Ok::<_, Infallible>(answer.map(counted))
             }
         })
     };
@@ -137,7 +170,7 @@ enum Kept {
 }
 
 impl Kept {
-    async fn of(body: Incoming) -> Result<Self, Error> {
+    async fn of(body: Received) -> Result<Self, Error> {
         if body.size_hint().upper().is_some_and(|upper| upper <= KEPT_BODY_BYTES as u64) {
             return Ok(Self::Whole(Limited::new(body, KEPT_BODY_BYTES).collect().await?.to_bytes()));
         }
@@ -167,87 +200,106 @@ enum Failed {
     Late,
 }
 
+/// Whether a request is a test of what is being deployed.
+fn is_test(split: &Split, headers: &HeaderMap) -> bool {
+    let (name, wanted) = &split.test_header;
+    let mut given = headers.get_all(name.as_str()).iter();
+    given.any(|value| wanted.as_ref().is_none_or(|wanted| value.as_bytes() == wanted.as_bytes()))
+}
+
 async fn exchange(
     endpoints: &Arc<Endpoints>,
     place: &Place,
     tunnel: &Tunnel,
-    mut request: Request<Incoming>,
+    mut request: Request<Received>,
 ) -> Answer {
     let service = endpoints.service();
     let began = Instant::now();
     let deadline = (!service.request_timeout.is_zero()).then(|| began + service.request_timeout);
     let is_grpc = service.protocol == AppProtocol::Grpc;
-    let mut client =
-        (service.protocol == AppProtocol::Http).then(|| upgrade::client(&mut request)).flatten();
+    let mut client = (service.protocol == AppProtocol::Http).then(|| upgrade::client(&mut request)).flatten();
     let (head, body) = request.into_parts();
     let Ok(mut body) = Kept::of(body).await else {
-        return failure(is_grpc, StatusCode::BAD_REQUEST, "the request's body ended early");
+        return failure(is_grpc, &EARLY_END, None);
     };
+    let group = endpoints.draw(|split| is_test(split, &head.headers));
+    let group = group.as_deref();
     let may_repeat =
         matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
     let mut tried: Vec<Arc<Target>> = Vec::new();
     loop {
-        let Some(target) = endpoints.choose(&tried) else {
-            let message = if tried.is_empty() { "no healthy upstream" } else { NO_CONNECTION };
-            return failure(is_grpc, StatusCode::SERVICE_UNAVAILABLE, message);
+        let Some(target) = endpoints.choose(&tried, group) else {
+            let why = if tried.is_empty() { &NO_ENDPOINT } else { &NO_CONNECTION };
+            return failure(is_grpc, why, tried.last());
         };
         let last = tried.len() + 1 >= TRIES_MAXIMUM;
-        let Some(sent) = body.take() else {
-            return failure(is_grpc, StatusCode::SERVICE_UNAVAILABLE, "the request cannot be sent again");
-        };
+        let Some(sent) = body.take() else { return failure(is_grpc, &NO_CONNECTION, tried.last()) };
         let request = outgoing(&head, sent, &target, service.protocol);
-        let mut unsent = None;
+        let sending = send(place, &target, request, service.protocol);
         let outcome = match deadline {
-            Some(deadline) => {
-                tokio::time::timeout_at(deadline, send(place, &target, request, service.protocol))
-                    .await
-                    .unwrap_or(Err(Failed::Late))
-            }
-            None => send(place, &target, request, service.protocol).await,
+            Some(deadline) => tokio::time::timeout_at(deadline, sending).await.unwrap_or(Err(Failed::Late)),
+            None => sending.await,
         };
-        let (status, message, repeats) = match outcome {
+        let (why, repeats) = match outcome {
             Ok(mut answer) => {
-                let status = answer.status();
                 if upgrade::is_granted(&answer) {
                     tunnel.prepare(client.take(), &mut answer);
                 }
-                endpoints.counters().answered(status.as_u16(), began.elapsed());
-                if status.is_server_error() {
-                    endpoints.failed(&target);
-                } else {
-                    target.succeeded();
-                }
-                let again = status == StatusCode::SERVICE_UNAVAILABLE && body.can_be_sent() && !last;
-                if !again || endpoints.choose(&with(&tried, &target)).is_none() {
+                note_answer(endpoints, &target, answer.status(), began);
+                let is_ill = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+                let again = is_ill && body.can_be_sent() && !last;
+                if !again || endpoints.choose(&with(&tried, &target), group).is_none() {
+                    let upstream_milliseconds = Some(began.elapsed().as_millis());
+                    let upstream = Some(target.endpoint.address);
+                    answer.extensions_mut().insert(Outcome { upstream, upstream_milliseconds, flags: None });
                     return answer.map(|body| BoxBody::new(Timed::new(body, deadline)));
                 }
-                (status, "", true)
+                (&NO_CONNECTION, true)
             }
             Err(failed) => {
                 endpoints.failed(&target);
-                match failed {
-                    Failed::Unsent(request) => {
-                        unsent = Some(request.into_body());
-                        endpoints.counters().connection_error();
-                        (StatusCode::SERVICE_UNAVAILABLE, NO_CONNECTION, true)
-                    }
-                    Failed::Connect => {
-                        endpoints.counters().connection_error();
-                        (StatusCode::SERVICE_UNAVAILABLE, NO_CONNECTION, true)
-                    }
-                    Failed::Broken => (StatusCode::SERVICE_UNAVAILABLE, NO_CONNECTION, may_repeat),
-                    Failed::Late => (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", false),
-                }
+                note_failure(endpoints, &target, failed, &mut body, may_repeat)
             }
         };
-        if let (Kept::Once(place), Some(whole)) = (&mut body, unsent) {
-            *place = Some(whole);
-        }
         if !repeats || last || !body.can_be_sent() {
-            return failure(is_grpc, status, message);
+            return failure(is_grpc, why, Some(&target));
         }
         endpoints.counters().retried();
         tried.push(target);
+    }
+}
+
+fn note_answer(endpoints: &Endpoints, target: &Target, status: StatusCode, began: Instant) {
+    endpoints.counters().answered(status.as_u16(), began.elapsed());
+    if status.is_server_error() {
+        endpoints.failed(target);
+    } else {
+        target.succeeded();
+    }
+}
+
+/// What the client is told, should this have been the last try, and whether there may be another one.
+fn note_failure(
+    endpoints: &Endpoints,
+    target: &Target,
+    failed: Failed,
+    body: &mut Kept,
+    may_repeat: bool,
+) -> (&'static Why, bool) {
+    match failed {
+        Failed::Unsent(request) => {
+            endpoints.connection_failed(target);
+            if let Kept::Once(place) = body {
+                *place = Some(request.into_body());
+            }
+            (&NO_CONNECTION, true)
+        }
+        Failed::Connect => {
+            endpoints.connection_failed(target);
+            (&NO_CONNECTION, true)
+        }
+        Failed::Broken => (&BROKEN, may_repeat),
+        Failed::Late => (&LATE, false),
     }
 }
 
@@ -265,7 +317,8 @@ fn outgoing(
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut headers = without_hop_by_hop(&head.headers);
+    let mut headers = head.headers.clone();
+    strip_hop_by_hop(&mut headers);
     if protocol == AppProtocol::Http {
         *request.version_mut() = Version::HTTP_11;
         *request.uri_mut() = path.parse().unwrap_or_default();
@@ -285,32 +338,9 @@ fn outgoing(
         let authority = authority.unwrap_or_else(|| target.endpoint.address.to_string());
         let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
         *request.uri_mut() = uri.unwrap_or_default();
-        // gRPC demands it, and its servers refuse requests without.
-        if head.headers.get(TE).is_some_and(|value| value == "trailers") {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
     }
     *request.headers_mut() = headers;
     request
-}
-
-fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
-    let named: Vec<String> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(|name| name.trim().to_ascii_lowercase()))
-        .collect();
-    let stays = |name: &HeaderName| {
-        !HOP_BY_HOP.contains(name)
-            && !matches!(name.as_str(), "keep-alive" | "proxy-connection")
-            && !named.iter().any(|other| other == name.as_str())
-    };
-    headers
-        .iter()
-        .filter(|(name, _)| stays(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
 }
 
 async fn send(
@@ -371,8 +401,9 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
 
 fn leased(answer: Response<Incoming>, sender: Option<Http1>, target: &Arc<Target>) -> Response<Leased> {
     let (mut head, body) = answer.into_parts();
-    let granted = head.headers.get(UPGRADE).filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS).cloned();
-    head.headers = without_hop_by_hop(&head.headers);
+    let granted =
+        head.headers.get(UPGRADE).filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS).cloned();
+    strip_hop_by_hop(&mut head.headers);
     if let Some(protocol) = granted {
         upgrade::put(&mut head.headers, protocol);
     }
@@ -470,25 +501,23 @@ impl Body for Timed {
     }
 }
 
-/// An answer's body whose bytes are counted, and whose request is under way until it ends.
-struct Counted {
-    body: BoxBody<Bytes, Error>,
-    endpoints: Arc<Endpoints>,
-    _busy: Busy,
+/// A request's body whose bytes are counted where requests are logged.
+struct Received {
+    body: Incoming,
+    received: Option<Arc<AtomicU64>>,
 }
 
-impl Body for Counted {
+impl Body for Received {
     type Data = Bytes;
-    type Error = Error;
+    type Error = hyper::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            self.endpoints.counters().bytes(bytes as u64);
+        if let (Poll::Ready(Some(Ok(frame))), Some(received)) = (&polled, &self.received) {
+            received.fetch_add(frame.data_ref().map_or(0, Bytes::len) as u64, Ordering::Relaxed);
         }
         polled
     }
@@ -502,19 +531,64 @@ impl Body for Counted {
     }
 }
 
+/// An answer's body whose bytes are counted, and whose request is under way until it ends.
+struct Counted {
+    body: BoxBody<Bytes, Error>,
+    endpoints: Arc<Endpoints>,
+    story: Option<Story>,
+    bytes: u64,
+    _busy: Busy,
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            self.bytes += bytes;
+            self.endpoints.counters().bytes(bytes);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(story) = self.story.take() {
+            story.end(self.bytes);
+        }
+    }
+}
+
 /// The proxy's own answer; to gRPC's clients with status 200 and gRPC's code (UNAVAILABLE, DEADLINE_EXCEEDED).
-fn failure(is_grpc: bool, status: StatusCode, message: &'static str) -> Answer {
-    let body = if is_grpc { "" } else { message };
+fn failure(is_grpc: bool, why: &Why, tried: Option<&Arc<Target>>) -> Answer {
+    let body = if is_grpc { "" } else { why.message };
     let body = BoxBody::new(Full::new(Bytes::from_static(body.as_bytes())).map_err(|never| match never {}));
     let mut answer = Response::new(body);
     if is_grpc {
-        let code = if status == StatusCode::GATEWAY_TIMEOUT { "4" } else { "14" };
+        let code = if why.status == StatusCode::GATEWAY_TIMEOUT { "4" } else { "14" };
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         answer.headers_mut().insert("grpc-status", HeaderValue::from_static(code));
-        answer.headers_mut().insert("grpc-message", HeaderValue::from_static(message));
+        answer.headers_mut().insert("grpc-message", HeaderValue::from_static(why.message));
     } else {
-        *answer.status_mut() = status;
+        *answer.status_mut() = why.status;
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
+    let upstream = tried.map(|target| target.endpoint.address);
+    answer.extensions_mut().insert(Outcome { upstream, flags: Some(why.flags), ..Outcome::default() });
     answer
 }

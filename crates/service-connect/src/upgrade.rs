@@ -5,20 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use ::http::header::{CONNECTION, UPGRADE};
 use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+pub(crate) use balancer::application::asked_upgrade as asked;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use crate::endpoints::Endpoints;
 use crate::tcp;
-
-/// The protocol that a request asks to change to.
-pub(crate) fn asked(headers: &HeaderMap) -> Option<HeaderValue> {
-    let connection = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names_upgrade =
-        connection.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    let protocol = headers.get(UPGRADE)?;
-    (names_upgrade && protocol.as_bytes().eq_ignore_ascii_case(b"websocket")).then(|| protocol.clone())
-}
 
 /// Puts in the headers that ask for the change, or that grant it.
 pub(crate) fn put(headers: &mut HeaderMap, protocol: HeaderValue) {

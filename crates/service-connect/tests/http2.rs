@@ -59,7 +59,10 @@ async fn serve(port: u16, request: Request<Incoming>) -> Result<Response<Body>, 
                 trailers.insert("seen-te", te);
                 let _ = sender.send(Frame::trailers(trailers)).await;
             });
-            Ok(Response::builder().header("content-type", "application/grpc").body(BoxBody::new(body)).unwrap())
+            Ok(Response::builder()
+                .header("content-type", "application/grpc")
+                .body(BoxBody::new(body))
+                .unwrap())
         }
     }
 }
@@ -158,7 +161,10 @@ async fn streams_of_grpc_go_both_ways_and_end_with_their_trailers() {
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "two");
         drop(message);
         let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
-        assert_eq!((&trailers["grpc-status"], &trailers["seen-te"]), (&"7".parse().unwrap(), &"trailers".parse().unwrap()));
+        assert_eq!(
+            (&trailers["grpc-status"], &trailers["seen-te"]),
+            (&"7".parse().unwrap(), &"trailers".parse().unwrap())
+        );
         assert!(body.frame().await.is_none());
     }
 }
@@ -177,7 +183,10 @@ async fn an_endpoint_that_was_started_again_is_found_again() {
     let (_, _running) = endpoint(there.port()).await;
     assert_eq!(answer(&mut sender, request(Method::GET, "/who", empty())).await.0, StatusCode::OK);
     assert_eq!(count(&proxy, "HTTPCode_Target_2XX_Count"), 2);
-    assert_eq!(answer(&mut sender, request(Method::GET, "/ill", empty())).await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        answer(&mut sender, request(Method::GET, "/ill", empty())).await.0,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
     assert_eq!(count(&proxy, "HTTPCode_Target_5XX_Count"), 1);
 }
 

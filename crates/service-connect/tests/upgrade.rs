@@ -69,7 +69,9 @@ async fn bytes_go_both_ways_once_the_endpoint_has_agreed() {
         let mut stream = ask(address, "/", "websocket").await;
         let answer = head(&mut stream).await;
         assert!(answer.starts_with("http/1.1 101 "), "{answer}");
-        assert!(answer.contains("\r\nupgrade: websocket\r\n") && answer.contains("\r\nconnection: upgrade\r\n"));
+        assert!(
+            answer.contains("\r\nupgrade: websocket\r\n") && answer.contains("\r\nconnection: upgrade\r\n")
+        );
         assert!(answer.contains("\r\nsec-websocket-accept: a\r\n"), "{answer}");
         assert_eq!(count(&proxy, "ActiveConnectionCount"), 1);
         tokio::time::sleep(Duration::from_millis(250)).await;

@@ -338,7 +338,7 @@ impl MetadataServer {
 
     /// What is counted of the task's calls through Service Connect. Ours: at AWS it goes to CloudWatch.
     fn service_connect(&self, view: &TaskView) -> Value {
-        let listeners = self.inner.tasks.shared().service_connect.counters(&view.plan.id);
+        let listeners = self.inner.tasks.shared().service_connect.proxy().counters(&view.plan.id);
         let listener = |(host_name, port, counters): (String, u16, Arc<service_connect::Counters>)| {
             let counts: Map<String, Value> =
                 counters.values().into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();

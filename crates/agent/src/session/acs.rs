@@ -346,7 +346,7 @@ impl AcsSession {
             tracing::warn!("services of another instance are dropped");
             return;
         }
-        let proxy = &self.tasks.shared().service_connect;
+        let proxy = self.tasks.shared().service_connect.proxy();
         if message.all {
             proxy.retain_services(|id| message.services.contains_key(id));
         }
@@ -469,7 +469,16 @@ fn ack(cluster: &str, instance: &str, message_id: &str) -> AgentMessage {
 fn connected_service(service: ConnectedService) -> service_connect::Service {
     let endpoint = |given: agent_protocol::service_connect::ConnectedEndpoint| {
         let address: IpAddr = given.address.parse().ok()?;
-        Some(service_connect::Endpoint { id: given.id, address: SocketAddr::new(address, given.port) })
+        Some(service_connect::Endpoint {
+            id: given.id,
+            address: SocketAddr::new(address, given.port),
+            group: given.revision,
+        })
+    };
+    let group = |given: agent_protocol::service_connect::ConnectedRevision| service_connect::Group {
+        name: given.id,
+        production_weight: given.production_weight,
+        test_weight: given.test_weight,
     };
     service_connect::Service {
         protocol: match service.app_protocol.as_str() {
@@ -481,6 +490,10 @@ fn connected_service(service: ConnectedService) -> service_connect::Service {
         idle_timeout: Duration::from_secs(u64::from(service.idle_timeout_seconds)),
         request_timeout: Duration::from_secs(u64::from(service.request_timeout_seconds)),
         endpoints: service.endpoints.into_iter().filter_map(endpoint).collect(),
+        split: (!service.revisions.is_empty()).then(|| service_connect::Split {
+            groups: service.revisions.into_iter().map(group).collect(),
+            test_header: (service.test_header, service.test_header_value),
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a container as ordered to what the engine makes: every parameter of the task definition is mapped here, and what cannot be
 //! honoured is refused here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddrV4};
 use std::path::PathBuf;
 
@@ -14,9 +14,9 @@ use engine::{
 use network::ContainerNetwork;
 
 use super::bridge::Linked;
-use super::open_files;
 use super::plan::{ContainerPlan, NetworkPlan, Sharing, TaskPlan};
 use super::record::ContainerRecord;
+use super::{connect, open_files};
 use crate::images::LocalImage;
 
 /// The smallest memory limit that is set; smaller ones are raised to it. The stock agent's.
@@ -313,10 +313,8 @@ fn apply_names(spec: &mut ContainerSpec, from: &Ingredients) -> Result<(), Strin
             .ok_or_else(|| format!("extraHosts: {entry:?} is not a host name and an address"))?;
         spec.extra_hosts.push((name.to_owned(), address.to_owned()));
     }
-    let connected: BTreeSet<(&str, IpAddr)> =
-        from.task.connect.iter().map(|there| (there.host_name.as_str(), there.address)).collect();
-    spec.extra_hosts
-        .extend(connected.into_iter().map(|(name, address)| (name.to_owned(), address.to_string())));
+    let connected = connect::hosts(&from.task.connect).into_iter();
+    spec.extra_hosts.extend(connected.map(|(name, address)| (name.to_owned(), address.to_string())));
     for link in from.links {
         let names = link.names().into_iter().map(|name| (name.to_owned(), link.address.to_string()));
         spec.extra_hosts.extend(names);

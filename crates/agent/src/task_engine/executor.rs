@@ -3,21 +3,23 @@
 //! Nothing here chooses between steps. A crash anywhere is repaired by `adopt`: the record says what was begun, the engine
 //! what came of it.
 
+mod ending;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::Timestamp;
-use engine::{ContainerId, EngineError, ExecSpec, Exit, Signal};
+use engine::{ContainerId, ExecSpec};
 use log_driver::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::Shared;
-use super::bridge::Linked;
 use super::decide::{self, Action, Decision, Observed, Operation, TaskResources, Verdict};
 use super::health::{Health, Outcome};
-use super::plan::{NetworkPlan, TaskPlan};
+use super::networks;
+use super::plan::TaskPlan;
 use super::record::{Changes, KnownStatus, TaskRecord};
 use super::steps::{self, Made, Making, Prepared, Step, Up};
 use super::view::TaskView;
@@ -245,11 +247,11 @@ impl Executor {
         match action {
             Action::PrepareResources => {
                 self.resources = TaskResources::Preparing;
-                let containers = self.to_be_attached();
+                let containers = networks::to_be_attached(&self.plan, &self.record);
                 let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(&self.plan));
                 let mut known = self.record.containers.iter();
                 let runs = known.any(|container| container.known == KnownStatus::Running);
-                self.steps.spawn(steps::prepare(shared, plan, containers, runs));
+                self.steps.spawn(networks::prepare(shared, plan, containers, runs));
                 true
             }
             Action::Pull(index) => self.begin_pull(index),
@@ -274,44 +276,6 @@ impl Executor {
             }
             Action::Finish => self.finish(),
         }
-    }
-
-    /// The containers that need an address of their own, with their ids: those of mode bridge that have not ended.
-    fn to_be_attached(&self) -> Vec<(usize, String)> {
-        let pairs = self.plan.containers.iter().zip(&self.record.containers).enumerate();
-        pairs
-            .filter(|(_, (plan, record))| {
-                plan.is_on_bridge(&self.plan) && record.known != KnownStatus::Stopped
-            })
-            .map(|(index, (_, record))| (index, record.runtime_id.clone()))
-            .collect()
-    }
-
-    /// What a container's links lead to, or why one leads nowhere. Docker's words.
-    fn linked(&self, index: usize) -> Result<Vec<Linked>, String> {
-        let (Some(plan), Some(parent)) = (self.plan.containers.get(index), self.record.containers.get(index))
-        else {
-            return Ok(Vec::new());
-        };
-        let links = plan.links.iter().filter(|_| plan.is_on_bridge(&self.plan));
-        let linked = links.map(|link| {
-            let found = (|| {
-                let (plan, record) =
-                    (self.plan.containers.get(link.on)?, self.record.containers.get(link.on)?);
-                let image = self.volatile.get(link.on)?.image.as_ref();
-                let running = record.known == KnownStatus::Running;
-                let address = record.address.filter(|_| running)?;
-                Some(steps::linked(&link.alias, plan, record, address, image))
-            })();
-            found.ok_or_else(|| {
-                let name = self.plan.containers.get(link.on).map_or("", |plan| plan.name.as_str());
-                format!(
-                    "CannotStartContainerError: Cannot link to a non running container: /{name} AS /{}/{}",
-                    parent.docker_name, link.alias
-                )
-            })
-        });
-        linked.collect()
     }
 
     fn id(&self, index: usize) -> Option<ContainerId> {
@@ -345,7 +309,8 @@ impl Executor {
     }
 
     fn begin_making(&mut self, index: usize, operation: Operation) -> bool {
-        let links = match self.linked(index) {
+        let images = |index: usize| self.volatile.get(index)?.image.as_ref();
+        let links = match networks::links(&self.plan, &self.record, index, images) {
             Ok(links) => links,
             Err(reason) => {
                 self.failed(index, reason);
@@ -400,105 +365,6 @@ impl Executor {
             return self.begin_pull(index);
         }
         false
-    }
-
-    fn begin_stop(&mut self, index: usize) -> bool {
-        let now = self.now();
-        let (Some(id), Some(plan)) = (self.id(index), self.plan.containers.get(index)) else { return false };
-        let Some(volatile) = self.volatile.get_mut(index) else { return false };
-        if volatile.retry_at.is_some_and(|at| Instant::now() < at) {
-            return false;
-        }
-        volatile.retry_at = None;
-        let Some(container) = self.record.containers.get_mut(index) else { return false };
-        // After a restart of the agent only what is left of the stop timeout counts.
-        let asked = *container.stopping_at.get_or_insert(now);
-        let passed = Duration::from_millis(u64::try_from(now.since_millis(asked)).unwrap_or(0));
-        let own = plan.stop_timeout.unwrap_or(self.shared.config.stop_timeout_default).saturating_sub(passed);
-        let left = |by: Timestamp| Duration::from_millis(u64::try_from(by.since_millis(now)).unwrap_or(0));
-        let own = self.record.stop_by.map_or(own, |by| own.min(left(by)));
-        let timeout = self.destroyed.map_or(own, |grace| own.min(grace));
-        // None: the one that the container was made with.
-        let signal = timeout.is_zero().then_some(Signal::KILL);
-        self.dirty = Some(Durability::Process);
-        let step = steps::stop(Arc::clone(&self.shared), index, id, signal, timeout);
-        self.occupy(index, Operation::Stopping, step);
-        true
-    }
-
-    /// Takes a container as stopped that will never run (again).
-    fn give_up(&mut self, index: usize, reason: Option<String>) {
-        let now = self.now();
-        if let Some(volatile) = self.volatile.get_mut(index) {
-            if let Some(busy) = volatile.busy.take() {
-                busy.abort.abort();
-            }
-            for handle in [volatile.waiting.take(), volatile.checking.take()].into_iter().flatten() {
-                handle.abort();
-            }
-        }
-        if let Some(container) = self.record.containers.get_mut(index) {
-            container.known = KnownStatus::Stopped;
-            container.restart_due = false;
-            if container.started_at.is_none() {
-                container.reason = container.reason.take().or(reason);
-            }
-            container.finished_at.get_or_insert(now);
-        }
-        self.note_end(index);
-        self.dirty = Some(Durability::Process);
-    }
-
-    /// A container has ended for good, or will never run: its address and ports are free at once, as with Docker. If it is
-    /// essential, the task ends.
-    fn note_end(&mut self, index: usize) {
-        let now = self.now();
-        if let (NetworkPlan::Bridge, Some(container)) =
-            (&self.plan.network, self.record.containers.get(index))
-            && container.address.is_some()
-        {
-            self.releasing += 1;
-            let (shared, plan, id) =
-                (Arc::clone(&self.shared), Arc::clone(&self.plan), container.runtime_id.clone());
-            self.steps.spawn(steps::release_container(shared, plan, id));
-        }
-        let ran = self.record.containers.get(index).is_some_and(|container| container.started_at.is_some());
-        if ran && self.plan.containers.get(index).is_some_and(|plan| plan.essential) {
-            self.record.execution_stopped_at.get_or_insert(now);
-        }
-    }
-
-    /// The end, step by step: the network interface first, so that STOPPED can be told; then everything else.
-    fn finish(&mut self) -> bool {
-        match self.ending {
-            Ending::No if !self.record.released => {
-                // Until these are done, ports are taken that STOPPED would tell to be free.
-                if self.releasing > 0 {
-                    return false;
-                }
-                self.ending = Ending::Releasing;
-                let ids =
-                    self.record.containers.iter().map(|container| container.runtime_id.clone()).collect();
-                let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(&self.plan));
-                self.steps.spawn(steps::release(shared, plan, ids));
-                true
-            }
-            Ending::No => {
-                self.ending = Ending::Cleaning;
-                let runtime_ids =
-                    self.record.containers.iter().map(|container| container.runtime_id.clone()).collect();
-                let logs = self.volatile.iter_mut().filter_map(|volatile| volatile.log.take()).collect();
-                self.steps.spawn(steps::clean(
-                    Arc::clone(&self.shared),
-                    Arc::clone(&self.plan),
-                    runtime_ids,
-                    logs,
-                    self.hurry.subscribe(),
-                ));
-                true
-            }
-            Ending::Releasing | Ending::Cleaning | Ending::Cleaned => false,
-        }
     }
 
     /// Writes down how a step ended.
@@ -665,70 +531,6 @@ impl Executor {
         if running {
             self.check_health(index);
         }
-    }
-
-    fn exited(&mut self, index: usize, outcome: Result<Exit, EngineError>) {
-        let now = self.now();
-        let desired = self.record.desired;
-        if let Some(volatile) = self.volatile.get_mut(index) {
-            volatile.waiting = None;
-            if let Some(checking) = volatile.checking.take() {
-                checking.abort();
-            }
-        }
-        let (Some(plan), Some(container)) =
-            (self.plan.containers.get(index), self.record.containers.get_mut(index))
-        else {
-            return;
-        };
-        if container.known != KnownStatus::Running {
-            return;
-        }
-        match outcome {
-            Ok(exit) => {
-                let ran = exit.finished_at.since_millis(container.started_at.unwrap_or(exit.finished_at));
-                super::adopt::note_exit(container, &exit);
-                if decide::restarts(plan, desired, ran, exit.code) {
-                    tracing::info!(task = %self.plan.arn, container = plan.name, code = exit.code, "the container is started again");
-                    container.restart_due = true;
-                    container.reason = None;
-                    return;
-                }
-            }
-            Err(error) => {
-                container.reason = Some(format!("ContainerRuntimeError: {}", crate::words(&error)));
-                container.finished_at = Some(now);
-            }
-        }
-        container.known = KnownStatus::Stopped;
-        tracing::info!(task = %self.plan.arn, container = plan.name, code = container.exit_code, "the container ended");
-        self.note_end(index);
-    }
-
-    fn stop_sent(&mut self, index: usize, outcome: Result<Exit, EngineError>) {
-        self.free(index);
-        match outcome {
-            // The wait tells the same; whichever comes first counts.
-            Ok(exit) => self.exited(index, Ok(exit)),
-            Err(error @ EngineError::NotFound(_)) => self.exited(index, Err(error)),
-            Err(error) => {
-                tracing::error!(task = %self.plan.arn, error = crate::words(&error), "the container could not be stopped; trying again");
-                if let Some(volatile) = self.volatile.get_mut(index) {
-                    volatile.retry_at = Some(Instant::now() + STOP_RETRY);
-                }
-            }
-        }
-    }
-
-    /// A container that could not be made or started.
-    fn failed(&mut self, index: usize, reason: String) {
-        tracing::warn!(task = %self.plan.arn, container = index, reason, "the container failed");
-        let now = self.now();
-        let Some(container) = self.record.containers.get_mut(index) else { return };
-        container.known = KnownStatus::Stopped;
-        container.finished_at.get_or_insert(now);
-        container.reason = Some(reason);
-        self.note_end(index);
     }
 
     async fn obey(&mut self, command: Command) {

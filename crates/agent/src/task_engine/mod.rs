@@ -2,10 +2,12 @@
 
 mod adopt;
 pub mod bridge;
+pub mod connect;
 pub mod container_spec;
 pub mod decide;
 mod executor;
 pub mod health;
+mod networks;
 mod open_files;
 pub mod plan;
 pub mod record;
@@ -71,7 +73,7 @@ pub struct Shared {
     /// Port of loopback on which tasks of network mode `host` are answered.
     pub metadata_port: u16,
     /// Takes what tasks call through Service Connect.
-    pub service_connect: service_connect::Proxy,
+    pub service_connect: connect::Connect,
     /// Rung when a container's health changed.
     pub health_changed: Notify,
 }

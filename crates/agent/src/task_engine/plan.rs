@@ -1,19 +1,17 @@
 //! [`TaskPlan`]: a task as ordered, read once and checked. Everything that decides and acts reads the plan, not the message.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use agent_protocol::docker::{ContainerConfig, HealthConfig, HostConfig};
 use agent_protocol::payload::{
-    Container, DependencyCondition, NetworkInterface, RestartPolicy, ServiceConnectExtension,
-    SubnetExtension, Task, Volume,
+    Container, DependencyCondition, NetworkInterface, RestartPolicy, SubnetExtension, Task, Volume,
 };
 use base::Arn;
 use network::{PortWish, SubnetNetwork, VpcNetwork};
-use service_connect::Listener;
 
 use super::bridge::{self, Link};
+use super::connect::{self, ConnectPlan};
 
 /// Seconds that a container must have run before it is restarted, where the policy does not say. Source: ContainerRestartPolicy.
 const RESTART_ATTEMPT_PERIOD_DEFAULT: i64 = 300;
@@ -56,8 +54,8 @@ pub struct TaskPlan {
     pub volumes: BTreeMap<String, VolumePlan>,
     /// The VPC of its interface, where the control plane tells it.
     pub vpc: Option<VpcNetwork>,
-    /// Names and ports that it calls through Service Connect.
-    pub connect: Vec<Listener>,
+    /// What Service Connect is to it.
+    pub connect: ConnectPlan,
     /// Family, for labels and metadata.
     pub family: String,
     /// Revision.
@@ -244,7 +242,7 @@ impl TaskPlan {
             containers,
             volumes,
             vpc: read_vpc(task)?,
-            connect: read_connect(task)?,
+            connect: connect::read(task)?,
             family: task.family.clone(),
             revision: task.version.clone(),
             launch_type: task
@@ -275,7 +273,7 @@ impl TaskPlan {
             containers: Vec::new(),
             volumes: BTreeMap::new(),
             vpc: None,
-            connect: Vec::new(),
+            connect: ConnectPlan::default(),
             family: task.family.clone(),
             revision: task.version.clone(),
             launch_type: String::new(),
@@ -356,29 +354,6 @@ fn refuse_unsupported(task: &Task) -> Result<(), PlanError> {
         }
     }
     Ok(())
-}
-
-fn read_connect(task: &Task) -> Result<Vec<Listener>, PlanError> {
-    let listed = task.roadstead.iter().flat_map(|extension| &extension.service_connect);
-    let listener = |given: &ServiceConnectExtension| {
-        let address: Option<IpAddr> = given.address.parse().ok().filter(IpAddr::is_loopback);
-        // It becomes a line of /etc/hosts.
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        match address.filter(|_| !given.host_name.is_empty() && given.host_name.bytes().all(is_name)) {
-            Some(address) => Ok(Listener {
-                service: given.service.clone(),
-                host_name: given.host_name.clone(),
-                address,
-                port: given.port,
-            }),
-            None => Err(PlanError("Service Connect: a name or an address makes no sense".to_owned())),
-        }
-    };
-    let listeners = listed.map(listener).collect::<Result<Vec<_>, _>>()?;
-    if !listeners.is_empty() && task.network_mode.as_deref() != Some("awsvpc") {
-        return Err(PlanError("Service Connect needs the network mode awsvpc".to_owned()));
-    }
-    Ok(listeners)
 }
 
 fn read_network(task: &Task) -> Result<NetworkPlan, PlanError> {

@@ -2,22 +2,20 @@
 //! record; what came out goes back to the executor as a [`Step`].
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::Ipv4Cidr;
 use engine::{ContainerId, Created, EngineError, ExecSpec, Exit, Started, TaskGroupHandle};
 use log_driver::ContainerLog;
-use network::{Attachment, ContainerNetwork, NetworkError, PublishedPorts};
+use network::{ContainerNetwork, PublishedPorts};
 
-use super::Shared;
-use super::bridge::{self, Linked};
+use super::bridge::Linked;
 use super::container_spec::{self, Ingredients};
 use super::health::Outcome;
-use super::plan::{ContainerPlan, NetworkPlan, TaskPlan};
+use super::plan::TaskPlan;
 use super::record::ContainerRecord;
+use super::{Shared, connect, networks};
 use crate::images::{LocalImage, PullFailure};
 use crate::words;
 
@@ -77,89 +75,6 @@ pub struct Made {
 /// How long a container that is started again waits for the delivery of its last life's lines; the next shipping delivers the rest.
 const RESTART_DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
-/// Makes what the containers share, and the networks of `containers` (mode bridge): their places and ids.
-/// `runs` says that some of them run already: the task is taken up again.
-pub async fn prepare(
-    shared: Arc<Shared>,
-    plan: Arc<TaskPlan>,
-    containers: Vec<(usize, String)>,
-    runs: bool,
-) -> Step {
-    Step::Prepared(
-        try_prepare(&shared, &plan, &containers, runs)
-            .await
-            .map_err(|error| format!("ResourceInitializationError: {error}")),
-    )
-}
-
-async fn try_prepare(
-    shared: &Shared,
-    plan: &TaskPlan,
-    containers: &[(usize, String)],
-    runs: bool,
-) -> Result<Prepared, String> {
-    let id = ContainerId::new(plan.id.clone()).map_err(|error| error.to_string())?;
-    let group = async {
-        let group = container_spec::task_group(plan, id);
-        shared.engine.create_task_group(group).await.map_err(|error| words(&error))
-    };
-    let namespace = async {
-        let NetworkPlan::AwsVpc(_) = &plan.network else { return Ok(None) };
-        if let Some(vpc) = &plan.vpc {
-            shared.network.ensure_vpc(vpc.clone()).await.map_err(|error| words(&error))?;
-        }
-        let attachment = attachment(plan)?;
-        // What runs is behind the rules of before, and must not end because the control plane is slow to tell them again.
-        if !runs && !shared.network.has_security_groups(attachment.address.into()) {
-            return Err(format!("the security groups of {} are not in force here", attachment.address));
-        }
-        let attached = shared.network.attach(attachment).await.map_err(|error| words(&error))?;
-        // Before the first container: what it calls is there when it looks.
-        shared
-            .service_connect
-            .open(&plan.id, &attached.namespace, &plan.connect)
-            .map_err(|error| words(&error))?;
-        Ok::<_, String>(Some(attached.namespace))
-    };
-    let containers = futures_util::future::join_all(containers.iter().map(|(index, id)| async move {
-        let network = shared.network.attach_container(id).await.map_err(|error| words(&error))?;
-        Ok::<_, String>((*index, network))
-    }));
-    let (group, namespace, containers) = tokio::join!(group, namespace, containers);
-    let containers = containers.into_iter().collect::<Result<_, _>>()?;
-    Ok(Prepared { group: group?, namespace: namespace?, containers })
-}
-
-/// The interface of a task in mode awsvpc, in the network's own terms.
-fn attachment(plan: &TaskPlan) -> Result<Attachment, String> {
-    let NetworkPlan::AwsVpc(interface) = &plan.network else { return Err("no network interface".to_owned()) };
-    let primary = interface
-        .ipv4_addresses
-        .iter()
-        .find(|address| address.primary)
-        .or_else(|| interface.ipv4_addresses.first())
-        .ok_or("the network interface has no IPv4 address")?;
-    let (gateway, prefix) = interface
-        .subnet_gateway_ipv4_address
-        .split_once('/')
-        .ok_or("the subnet's gateway has no prefix length")?;
-    let gateway = gateway.parse().map_err(|_| "the subnet's gateway is not an address")?;
-    let prefix_length: u8 = prefix.parse().map_err(|_| "the subnet's prefix length is not one")?;
-    Ipv4Cidr::containing(gateway, prefix_length).ok_or("the subnet's prefix length is not one")?;
-    Ok(Attachment {
-        id: plan.id.clone(),
-        mac: interface.mac_address.parse().map_err(|_| "the hardware address is not one")?,
-        address: primary.private_address.parse().map_err(|_| "the private address is not one")?,
-        ipv6_addresses: interface
-            .ipv6_addresses
-            .iter()
-            .map(|address| address.address.parse().map_err(|_| "the IPv6 address is not one"))
-            .collect::<Result<_, _>>()?,
-        prefix_length,
-        gateway,
-    })
-}
-
 /// Fetches the image.
 pub async fn pull(shared: Arc<Shared>, index: usize, reference: String, holder: String) -> Step {
     Step::Pulled(index, shared.images.fetch(&reference, &holder).await.map(Box::new))
@@ -182,40 +97,6 @@ pub struct Making {
     pub links: Vec<Linked>,
     /// The id of the task role's credentials.
     pub credentials_id: Option<String>,
-}
-
-/// A container as those see it that link to it.
-pub fn linked(
-    alias: &str,
-    plan: &ContainerPlan,
-    record: &ContainerRecord,
-    address: Ipv4Addr,
-    image: Option<&LocalImage>,
-) -> Linked {
-    let config = image.map(|image| &image.image.config);
-    let of_image = config.into_iter().flat_map(|config| &config.exposed_ports);
-    let mut ports: Vec<_> = of_image.filter_map(|text| bridge::exposed(text)).collect();
-    for wish in &plan.ports {
-        ports.extend((wish.container.0..=wish.container.1).map(|port| (wish.protocol, port)));
-    }
-    let mut environment: BTreeMap<String, String> = config
-        .into_iter()
-        .flat_map(|config| &config.env)
-        .filter_map(|entry| entry.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    let ordered = plan.message.environment.iter();
-    environment.extend(ordered.map(|(name, value)| (name.clone(), value.clone())));
-    // As the engine names a container whose definition does not.
-    let own = || record.runtime_id.chars().take(12).collect();
-    Linked {
-        alias: alias.to_owned(),
-        docker_name: record.docker_name.clone(),
-        hostname: plan.config.hostname.clone().filter(|name| !name.is_empty()).unwrap_or_else(own),
-        address,
-        ports,
-        environment: environment.into_iter().collect(),
-    }
 }
 
 /// Makes the container, its volumes and its log stream.
@@ -304,23 +185,9 @@ pub async fn start(shared: Arc<Shared>, plan: Arc<TaskPlan>, index: usize, id: C
 async fn try_start(shared: &Shared, plan: &TaskPlan, index: usize, id: &ContainerId) -> Result<Up, String> {
     let refused =
         |error: &(dyn std::error::Error + 'static)| format!("CannotStartContainerError: {}", words(error));
-    let published = publish(shared, plan, index, id).map_err(|error| refused(&error))?;
+    let published = networks::publish(shared, plan, index, id).map_err(|error| refused(&error))?;
     let started = shared.engine.start(id).await.map_err(|error| refused(&error))?;
     Ok(Up { started, published })
-}
-
-fn publish(
-    shared: &Shared,
-    plan: &TaskPlan,
-    index: usize,
-    id: &ContainerId,
-) -> Result<Vec<PublishedPorts>, NetworkError> {
-    match plan.containers.get(index).filter(|container| container.is_on_bridge(plan)) {
-        Some(container) if !container.ports.is_empty() => {
-            shared.network.publish(id.as_str(), &container.ports, &shared.promised_ports.all())
-        }
-        _ => Ok(Vec::new()),
-    }
 }
 
 /// Starts a container again that has ended; what it wrote stays.
@@ -377,34 +244,6 @@ pub async fn check(
     )
 }
 
-/// Gives a container's address and ports back.
-pub async fn release_container(shared: Arc<Shared>, plan: Arc<TaskPlan>, runtime_id: String) -> Step {
-    detach(&shared, &plan, &runtime_id).await;
-    Step::ContainerReleased
-}
-
-/// Gives the network interface back, or those of the containers.
-pub async fn release(shared: Arc<Shared>, plan: Arc<TaskPlan>, runtime_ids: Vec<String>) -> Step {
-    shared.service_connect.close(&plan.id);
-    match plan.network {
-        NetworkPlan::AwsVpc(_) => detach(&shared, &plan, &plan.id).await,
-        NetworkPlan::Bridge => {
-            for id in &runtime_ids {
-                detach(&shared, &plan, id).await;
-            }
-        }
-        NetworkPlan::None | NetworkPlan::Host => {}
-    }
-    Step::Released
-}
-
-async fn detach(shared: &Shared, plan: &TaskPlan, id: &str) {
-    if let Err(error) = shared.network.detach(id).await {
-        // The next start's sweep tries again; holding STOPPED back would keep the task for ever.
-        tracing::error!(task = %plan.arn, error = words(&error), "the network interface could not be given back");
-    }
-}
-
 /// Removes containers, cgroup, leases, logs and volumes, after all logs were shipped and the wait is over.
 pub async fn clean(
     shared: Arc<Shared>,
@@ -425,7 +264,7 @@ pub async fn clean(
     {
         tracing::error!(task = %plan.arn, error = words(&error), "the task's cgroup could not be removed");
     }
-    for log in logs {
+    for log in logs.into_iter().chain(shared.service_connect.take_shipping(&plan.id)) {
         tokio::select! {
             _ = log.drained(super::LOG_DRAIN_LIMIT) => {}
             _ = hurry.wait_for(|hurry| *hurry) => {}
@@ -436,6 +275,7 @@ pub async fn clean(
     let task_id = plan.id.clone();
     let removed = tokio::task::spawn_blocking(move || {
         runtime_ids.iter().try_for_each(|id| logs.remove(id))?;
+        logs.remove(&connect::log_id(&task_id))?;
         volumes.remove_task(&task_id)
     });
     if let Ok(Err(error)) = removed.await {

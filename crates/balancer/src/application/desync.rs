@@ -57,9 +57,13 @@ impl Verdicts {
 
     /// The verdict of the request now served.
     pub fn next(&self) -> Verdict {
-        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).verdicts.pop_front();
         // The parser saw a request where this reader saw none: they disagree, which must not be.
-        next.unwrap_or(Verdict::Refused(400))
+        self.waiting().unwrap_or(Verdict::Refused(400))
+    }
+
+    /// The same, where there is one.
+    pub fn waiting(&self) -> Option<Verdict> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).verdicts.pop_front()
     }
 
     /// Says whether the connection changes its protocol, which a request asked for.

@@ -26,6 +26,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use self::upgrade::asked as asked_upgrade;
+
 use self::answers::{Answer, error};
 use self::desync::{Inspected, Verdict, Verdicts};
 use self::exchange::{AccessLogEntry, Exchange};
@@ -389,7 +391,7 @@ impl Way<'_> {
         if settings.protocol_version == ProtocolVersion::Grpc {
             story.kind = Some("grpcs");
         }
-        let upgrade = upgrade::asked(&head).filter(|_| !http2_client);
+        let upgrade = upgrade::asked(&head.headers).filter(|_| !http2_client);
         let attributes = self.connection.running.state().attributes.clone();
         if let Err(status) =
             headers::prepare(&mut head.headers, &self.connection.client, &attributes, self.trace)

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
+use http::{HeaderMap, Request};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
@@ -14,10 +14,11 @@ use crate::group::Member;
 use crate::request_body::RequestBody;
 
 /// The protocol that a request asks to change to: WebSocket is the one that is let through.
-pub fn asked(head: &Parts) -> Option<HeaderValue> {
-    let connection = head.headers.get(CONNECTION)?.to_str().ok()?;
-    let names_upgrade = connection.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    let protocol = head.headers.get(UPGRADE)?;
+pub fn asked(headers: &HeaderMap) -> Option<HeaderValue> {
+    let connection = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let mut tokens = connection.flat_map(|value| value.split(','));
+    let names_upgrade = tokens.any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+    let protocol = headers.get(UPGRADE)?;
     (names_upgrade && protocol.as_bytes().eq_ignore_ascii_case(b"websocket")).then(|| protocol.clone())
 }
 

@@ -22,6 +22,7 @@ use store::rows_service_discovery::{
     DISCOVERY_SERVICES_BY_MANAGER, change_instances, discovery_instance_key, discovery_namespace_key,
     discovery_service_by_arn,
 };
+use store::rows_vpc::find_default_vpc;
 use store::{Change, Key, Snapshot, Transaction, Versioned};
 
 use super::services::events::Messages;
@@ -242,14 +243,24 @@ impl<'a> Registries<'a> {
     }
 }
 
-/// An address of this machine in the namespace's VPC (any, where it has none): a gateway's, which tasks reach it by.
+/// An address of this machine in the namespace's VPC (the default one, or any, where it has none): a gateway's, which tasks
+/// reach it by.
 fn host_address(
     snapshot: &Snapshot,
     service: &DiscoveryService,
     vpc: Option<&str>,
 ) -> Option<std::net::Ipv4Addr> {
-    let mut subnets = snapshot.scan::<Subnet>(Key::prefix(&service.scope, &[]), None);
-    subnets.find(|subnet| vpc.is_none_or(|vpc| subnet.vpc == vpc)).map(|subnet| subnet.gateway())
+    let of = |wanted: Option<&str>| {
+        let mut subnets = snapshot.scan::<Subnet>(Key::prefix(&service.scope, &[]), None);
+        subnets.find(|subnet| wanted.is_none_or(|vpc| subnet.vpc == vpc)).map(|subnet| subnet.gateway())
+    };
+    match vpc {
+        Some(vpc) => of(Some(vpc)),
+        None => {
+            let default = find_default_vpc(snapshot, &service.scope);
+            default.and_then(|default| of(Some(&default.vpc.id))).or_else(|| of(None))
+        }
+    }
 }
 
 fn carry_out(

@@ -24,7 +24,7 @@ use store::rows_addresses::{
 };
 use store::rows_service::service_revision_key;
 use store::rows_vpc::{network_interface_of_task, security_group_key, subnet_key};
-use store::{Key, Row as _, Snapshot, Transaction};
+use store::{Key, Row as _, Snapshot, Transaction, Versioned};
 
 use crate::payload::Surroundings;
 use crate::{Control, service_connect};
@@ -37,10 +37,16 @@ pub fn surroundings(snapshot: &Snapshot, task: &Task) -> Surroundings {
     let key = account_setting_key(&task.scope, "defaultLogDriverMode", &SettingPrincipal::Default);
     let default_log_driver_mode =
         snapshot.get::<AccountSetting>(&key).map(|setting| setting.value.value.clone());
-    let image_digests = image_digests(snapshot, task);
-    let service_connect = service_connect::listeners(snapshot, task);
-    let mut surroundings =
-        Surroundings { default_log_driver_mode, service_connect, image_digests, ..Surroundings::default() };
+    let revision = revision(snapshot, task);
+    let mut surroundings = Surroundings {
+        default_log_driver_mode,
+        service_connect: service_connect::listeners(snapshot, task),
+        service_connect_log: revision
+            .as_deref()
+            .and_then(|revision| service_connect::configuration(task, revision)),
+        image_digests: revision.as_deref().map(image_digests).unwrap_or_default(),
+        ..Surroundings::default()
+    };
     if task.network_mode == NetworkMode::AwsVpc
         && let Some(interface) = network_interface_of_task(snapshot, &task.arn().to_string())
         && let Some(subnet) = snapshot.get::<Subnet>(&subnet_key(&interface.scope, &interface.subnet))
@@ -52,15 +58,14 @@ pub fn surroundings(snapshot: &Snapshot, task: &Task) -> Surroundings {
     surroundings
 }
 
+/// The revision of a service that a task is of.
+fn revision(snapshot: &Snapshot, task: &Task) -> Option<Versioned<ServiceRevision>> {
+    let service = task.group.strip_prefix("service:")?;
+    snapshot.get(&service_revision_key(&task.scope, &task.cluster, service, task.service_revision()?))
+}
+
 /// What the first task of the service's revision found the images to be.
-fn image_digests(snapshot: &Snapshot, task: &Task) -> BTreeMap<String, String> {
-    let key = task.service_revision().and_then(|id| {
-        let service = task.group.strip_prefix("service:")?;
-        Some(service_revision_key(&task.scope, &task.cluster, service, id))
-    });
-    let Some(revision) = key.and_then(|key| snapshot.get::<ServiceRevision>(&key)) else {
-        return BTreeMap::new();
-    };
+fn image_digests(revision: &ServiceRevision) -> BTreeMap<String, String> {
     let pinned = revision.container_images.iter().filter(|image| image.consistent);
     pinned.filter_map(|image| Some((image.container.clone(), image.digest.clone()?))).collect()
 }

@@ -1,6 +1,7 @@
 //! What the tests of images share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod pulling;
 pub mod registry;
 pub mod tarball;
 

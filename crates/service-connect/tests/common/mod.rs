@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use service_connect::{AppProtocol, Endpoint, Listener, Proxy, Service};
+use service_connect::{AppProtocol, Endpoint, Ingress, Listener, Log, Opening, Proxy, Service};
 use tokio::net::TcpListener;
 
-const ADDRESS: &str = "127.255.0.9";
+pub const ADDRESS: &str = "127.255.0.9";
 
 /// A port that nobody has just now.
-async fn free_port() -> u16 {
+pub async fn free_port() -> u16 {
     TcpListener::bind((ADDRESS, 0)).await.unwrap().local_addr().unwrap().port()
 }
 
@@ -25,6 +25,12 @@ pub fn may_enter_namespaces() -> bool {
     allowed
 }
 
+/// Opens listeners in the test's own namespace.
+pub fn open(proxy: &Proxy, listeners: &[Listener], ingress: &[Ingress], log: Option<Log>) {
+    let namespace = Path::new("/proc/self/ns/net");
+    proxy.open(Opening { task: "task", place: "", namespace, listeners, ingress, log }).unwrap();
+}
+
 /// The proxy with one task that calls one service; where to call it.
 pub async fn proxy(service: Option<Service>) -> (Proxy, SocketAddr) {
     let proxy = Proxy::default();
@@ -32,17 +38,22 @@ pub async fn proxy(service: Option<Service>) -> (Proxy, SocketAddr) {
     let address: IpAddr = ADDRESS.parse().unwrap();
     let port = free_port().await;
     let listener = Listener { service: "srv-1".to_owned(), host_name: "backend".to_owned(), address, port };
-    proxy.open("task", Path::new("/proc/self/ns/net"), &[listener]).unwrap();
+    open(&proxy, &[listener], &[], None);
     (proxy, SocketAddr::new(address, port))
 }
 
 pub fn service(protocol: AppProtocol, endpoints: &[SocketAddr]) -> Service {
-    let endpoint = |address: &SocketAddr| Endpoint { id: address.port().to_string(), address: *address };
+    let endpoint = |address: &SocketAddr| Endpoint {
+        id: address.port().to_string(),
+        address: *address,
+        group: address.port().to_string(),
+    };
     Service {
         protocol,
         idle_timeout: Duration::from_secs(60),
         request_timeout: Duration::from_secs(15),
         endpoints: endpoints.iter().map(endpoint).collect(),
+        split: None,
     }
 }
 

@@ -10,7 +10,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 use x509_parser::public_key::PublicKey;
-use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name, X509Version};
 
 use crate::faults::{unsupported, validation};
 
@@ -63,6 +63,10 @@ pub(crate) fn read(
         }
     };
     let leaf = pem.parse_x509().map_err(|_| not_parsed())?;
+    // Said here: the TLS library refuses it too, but not by its version.
+    if leaf.version() != X509Version::V3 {
+        return Err(validation("The certificate must be an X.509 version 3 certificate."));
+    }
     check_validity(&leaf, now)?;
     let key_algorithm = key_algorithm(leaf.public_key())?;
     let chain_pems = chain.map(|chain| self::pems(chain).ok_or_else(bad_chain)).transpose()?;

@@ -9,6 +9,8 @@ use base::Ids;
 use store::Store;
 
 mod faults;
+#[cfg(test)]
+mod modelled_faults;
 mod operations;
 mod resources;
 #[cfg(test)]

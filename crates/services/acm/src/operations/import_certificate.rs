@@ -107,6 +107,18 @@ fn replace(
 mod tests {
     use crate::testing::{Authority, Server, import_body, self_signed};
 
+    /// Self-signed, of the first version: without extensions. Made with `openssl x509 -req`.
+    const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBIjCByQIULY7DZFkvCW1MC2FCYnkenG00Fe4wCgYIKoZIzj0EAwIwEzERMA8G
+A1UEAwwIb2xkLnRlc3QwIBcNMjYxMTI4MTYyNTAxWhgPMjEyNjExMDQxNjI1MDFa
+MBMxETAPBgNVBAMMCG9sZC50ZXN0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
+7niBhmW5P5Mo6+Rr3DjAoBlxxvv+bgV82xxMK0fQUBhnY86yAiixzYy4RRVdtMB9
+O+18Gohit31t5p1N9wiO0jAKBggqhkjOPQQDAgNIADBFAiAH2aunsTFCLn2u6H9Y
+p8o470XucXFvI7Se3mHFjr+/FQIhANnpin/7OK/YU6GbyXnMOmE+QPFVJ2EDUMo2
+mxm+R3WL
+-----END CERTIFICATE-----
+";
+
     #[tokio::test]
     async fn a_self_signed_certificate_and_one_of_an_authority() {
         let server = Server::new();
@@ -155,6 +167,7 @@ mod tests {
         let encrypted = own.private_key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
         for (certificate, chain, key, fault) in [
             ("x", None, own.private_key.as_str(), "Could not parse certificate."),
+            (VERSION_1, None, &own.private_key, "The certificate must be an X.509 version 3 certificate."),
             (&two, None, &own.private_key, "The certificate field contains more than one certificate."),
             (
                 &own.certificate,

@@ -278,7 +278,6 @@ fn checked(
             controller,
             workload: workload.as_ref(),
             definition: document.as_ref(),
-            shifts_traffic,
         },
     )?;
     let placement = Placement {

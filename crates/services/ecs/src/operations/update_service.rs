@@ -360,7 +360,6 @@ impl Change<'_> {
             controller: next.deployment_controller,
             workload: Some(workload),
             definition: Some(document),
-            shifts_traffic: shifts_traffic(next)?,
         };
         service_connect::check(self.snapshot, self.call, given.as_ref(), of)
     }

@@ -2,7 +2,7 @@
 //!
 //! Source: AWS, "ServiceConnectConfiguration" and "ServiceConnectService" data types, "Amazon ECS Service Connect
 //! components". AWS documents what is refused, not in which words: the sentences are ours. What the proxy of this release
-//! cannot do (TLS, logs, access logs, another port for what comes in, test traffic, the network mode bridge) is refused by name.
+//! cannot do (TLS, log drivers that are none of ours) is refused by name.
 
 use std::collections::BTreeSet;
 
@@ -34,6 +34,8 @@ const TCP_IDLE_SECONDS: u32 = 3600;
 const REQUEST_SECONDS: u32 = 15;
 /// Aliases of one service. Source: "ServiceConnectService" data type.
 const ALIASES_MAXIMUM: usize = 1;
+/// A header's name. Ours: AWS does not say.
+const HEADER_NAME_BYTES: usize = 256;
 /// Services of one configuration. Ours: AWS does not say.
 const SERVICES_MAXIMUM: usize = 50;
 
@@ -50,8 +52,6 @@ pub struct Of<'a> {
     pub workload: Option<&'a Workload>,
     /// Their task definition.
     pub definition: Option<&'a Document>,
-    /// Whether deployments shift traffic (BLUE_GREEN, LINEAR, CANARY).
-    pub shifts_traffic: bool,
 }
 
 /// What is to be made for a revision.
@@ -68,6 +68,7 @@ struct Serves {
     connect: DiscoveryConnect,
     container: String,
     container_port: u16,
+    ingress_port: Option<u16>,
 }
 
 /// Checks a configuration; `None` is one that is off.
@@ -78,17 +79,8 @@ pub fn check(
     of: Of<'_>,
 ) -> Result<Option<Wish>, Fault> {
     let Some(given) = given.filter(|given| given.enabled == Some(true)) else { return Ok(None) };
-    for (field, is_given) in [
-        ("logConfiguration", given.log_configuration.is_some()),
-        ("accessLogConfiguration", given.access_log_configuration.is_some()),
-        (
-            "containerConfigurations",
-            given.container_configurations.as_ref().is_some_and(|all| !all.is_empty()),
-        ),
-    ] {
-        if is_given {
-            return Err(unsupported(&format!("serviceConnectConfiguration.{field}")));
-        }
+    if given.container_configurations.as_ref().is_some_and(|all| !all.is_empty()) {
+        return Err(unsupported("serviceConnectConfiguration.containerConfigurations"));
     }
     if of.controller != DeploymentControllerType::Ecs {
         return Err(invalid("Service Connect is supported with the ECS deployment controller only."));
@@ -96,13 +88,8 @@ pub fn check(
     let (Some(workload), Some(definition)) = (of.workload, of.definition) else { return Ok(None) };
     let namespace = namespace(snapshot, call, given.namespace.as_deref(), of.cluster)?;
     check_workload(workload)?;
+    check_logs(given, workload)?;
     let services = given.services.as_deref().unwrap_or_default();
-    if of.shifts_traffic && !services.is_empty() {
-        // Every task is an endpoint as soon as it runs: there are no weights to shift.
-        return Err(unsupported(
-            "serviceConnectConfiguration.services with a deployment strategy that shifts traffic",
-        ));
-    }
     if services.len() > SERVICES_MAXIMUM {
         return Err(invalid(format!("Service Connect can have at most {SERVICES_MAXIMUM} services.")));
     }
@@ -110,6 +97,7 @@ pub fn check(
     let mut wish = Wish { namespace, services: Vec::with_capacity(services.len()) };
     for service in services {
         let serves = serves(snapshot, service, definition, &wish.namespace, of.service)?;
+        check_ingress(&serves, definition, workload, &wish.services)?;
         if !names.insert(serves.name.to_ascii_lowercase()) {
             return Err(invalid(format!("The discoveryName {} is given twice.", serves.name)));
         }
@@ -128,9 +116,44 @@ fn check_workload(workload: &Workload) -> Result<(), Fault> {
         return Err(invalid("Service Connect is not supported for services with the EXTERNAL launch type."));
     }
     match workload.definition.projection.network_mode {
-        NetworkMode::AwsVpc => Ok(()),
-        NetworkMode::Bridge => Err(unsupported("serviceConnectConfiguration with the network mode bridge")),
+        NetworkMode::AwsVpc | NetworkMode::Bridge => Ok(()),
         mode => Err(invalid(format!("Service Connect does not support the network mode {mode}."))),
+    }
+}
+
+/// As for a container of the task; no secrets.
+fn check_logs(given: &ServiceConnectConfiguration, workload: &Workload) -> Result<(), Fault> {
+    if let Some(access) = &given.access_log_configuration {
+        if given.log_configuration.is_none() {
+            return Err(invalid("accessLogConfiguration needs a logConfiguration."));
+        }
+        if !matches!(access.format.as_deref(), Some("TEXT" | "JSON")) {
+            return Err(invalid("The format of accessLogConfiguration must be TEXT or JSON."));
+        }
+    }
+    let Some(log) = &given.log_configuration else { return Ok(()) };
+    let driver = log.log_driver.as_deref().unwrap_or_default();
+    if !matches!(driver, "awslogs" | "json-file" | "none") {
+        return Err(unsupported(&format!("serviceConnectConfiguration.logConfiguration.logDriver {driver}")));
+    }
+    if log.secret_options.as_ref().is_some_and(|all| !all.is_empty()) {
+        return Err(unsupported("serviceConnectConfiguration.logConfiguration.secretOptions"));
+    }
+    let is_fargate = workload.compute.launch_type == LaunchType::Fargate;
+    let needed: &[&str] = match driver {
+        "awslogs" if is_fargate => &["awslogs-group", "awslogs-region", "awslogs-stream-prefix"],
+        "awslogs" => &["awslogs-group", "awslogs-region"],
+        _ => &[],
+    };
+    let is_missing = |option: &&&str| {
+        let options = log.options.as_ref();
+        options.and_then(|options| options.get(**option)).is_none_or(String::is_empty)
+    };
+    let missing: Vec<&str> = needed.iter().filter(is_missing).copied().collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(invalid(format!("Log driver awslogs requires options: {}", missing.join(", "))))
     }
 }
 
@@ -236,17 +259,8 @@ fn serves(
     namespace: &DiscoveryNamespace,
     of: &Arn,
 ) -> Result<Serves, Fault> {
-    for (field, is_given) in [
-        ("ingressPortOverride", given.ingress_port_override.is_some()),
-        ("tls", given.tls.is_some()),
-        (
-            "clientAliases.testTrafficRules",
-            given.client_aliases.iter().flatten().any(|alias| alias.test_traffic_rules.is_some()),
-        ),
-    ] {
-        if is_given {
-            return Err(unsupported(&format!("serviceConnectConfiguration.services.{field}")));
-        }
+    if given.tls.is_some() {
+        return Err(unsupported("serviceConnectConfiguration.services.tls"));
     }
     let port_name = given.port_name.as_deref().unwrap_or_default();
     let (container, container_port, app_protocol) = port(definition, port_name)?;
@@ -271,10 +285,59 @@ fn serves(
         aliases: aliases(given, &name, namespace)?,
         idle_timeout_seconds: 0,
         request_timeout_seconds: 0,
+        test_header: test_header(given, &app_protocol)?,
         app_protocol,
     };
     let connect = with_timeouts(connect, given)?;
-    Ok(Serves { name, there, connect, container, container_port })
+    let ingress_port = match given.ingress_port_override {
+        None => None,
+        Some(port) => {
+            let port = u16::try_from(port).ok().filter(|port| *port > 0);
+            Some(port.ok_or_else(|| invalid("ingressPortOverride must be between 1 and 65535."))?)
+        }
+    };
+    Ok(Serves { name, there, connect, container, container_port, ingress_port })
+}
+
+/// The proxy and the containers of a task share its ports.
+fn check_ingress(
+    serves: &Serves,
+    definition: &Document,
+    workload: &Workload,
+    others: &[Serves],
+) -> Result<(), Fault> {
+    let Some(port) = serves.ingress_port else { return Ok(()) };
+    if workload.definition.projection.network_mode != NetworkMode::AwsVpc {
+        return Err(unsupported(
+            "serviceConnectConfiguration.services.ingressPortOverride with the network mode bridge",
+        ));
+    }
+    let containers = definition.container_definitions.iter().flatten();
+    let mut mappings = containers.flat_map(|container| container.port_mappings.iter().flatten());
+    let is_a_containers = mappings.any(|mapping| mapping.container_port == Some(i32::from(port)));
+    if is_a_containers || others.iter().any(|other| other.ingress_port == Some(port)) {
+        return Err(invalid(format!("The ingressPortOverride {port} is already in use in the task.")));
+    }
+    Ok(())
+}
+
+/// The header that makes a request a test while traffic is shifted, and its value. Source: "ServiceConnectTestTrafficRules" data
+/// type.
+fn test_header(
+    given: &ServiceConnectService,
+    app_protocol: &str,
+) -> Result<Option<(String, Option<String>)>, Fault> {
+    let rules = given.client_aliases.iter().flatten().find_map(|alias| alias.test_traffic_rules.as_ref());
+    let Some(header) = rules.and_then(|rules| rules.header.as_ref()) else { return Ok(None) };
+    if app_protocol == "tcp" {
+        return Err(invalid("testTrafficRules are not supported for the appProtocol TCP."));
+    }
+    let name = header.name.clone().unwrap_or_default();
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || name.len() > HEADER_NAME_BYTES || !name.bytes().all(is_token) {
+        return Err(invalid(format!("The name {name} of a header for test traffic is not a valid name.")));
+    }
+    Ok(Some((name.to_ascii_lowercase(), header.value.as_ref().and_then(|value| value.exact.clone()))))
 }
 
 /// The port mapping called so: its container, its port, and what is spoken.
@@ -394,6 +457,7 @@ impl Wish {
                 port: None,
                 container: Some(service.container),
                 container_port: Some(service.container_port),
+                ingress_port: service.ingress_port,
                 state: RegistryState::Unregistered,
                 told_healthy: None,
             };
@@ -469,6 +533,17 @@ mod tests {
         json!({"enabled": true, "namespace": "n", "services": [item]})
     }
 
+    fn logging(more: &Value) -> Value {
+        let mut configuration = json!({"enabled": true, "namespace": "n"});
+        configuration.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        configuration
+    }
+
+    fn testing(port_name: &str, header: &str) -> Value {
+        let rules = json!({"header": {"name": header, "value": {"exact": "1"}}});
+        serving(&json!({"portName": port_name, "clientAliases": [{"port": 80, "testTrafficRules": rules}]}))
+    }
+
     #[tokio::test]
     async fn what_is_refused() {
         let world = world().await;
@@ -508,22 +583,31 @@ mod tests {
                 "serviceConnectConfiguration.services.tls is not",
             ),
             (
-                serving(&json!({"ingressPortOverride": 9})),
-                "serviceConnectConfiguration.services.ingressPortOverride is not",
+                serving(&json!({"ingressPortOverride": 81})),
+                "The ingressPortOverride 81 is already in use in the task.",
+            ),
+            (serving(&json!({"ingressPortOverride": 0})), "ingressPortOverride must be between 1 and 65535."),
+            (
+                logging(
+                    &json!({"logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "g"}}}),
+                ),
+                "Log driver awslogs requires options: awslogs-region, awslogs-stream-prefix",
             ),
             (
-                json!({"enabled": true, "namespace": "n", "logConfiguration": {"logDriver": "awslogs"}}),
-                "serviceConnectConfiguration.logConfiguration is not",
+                logging(&json!({"logConfiguration": {"logDriver": "awsfirelens"}})),
+                "serviceConnectConfiguration.logConfiguration.logDriver awsfirelens is not",
             ),
+            (
+                logging(&json!({"accessLogConfiguration": {"format": "TEXT"}})),
+                "accessLogConfiguration needs a logConfiguration.",
+            ),
+            (testing("raw", "x-test"), "testTrafficRules are not supported for the appProtocol TCP."),
+            (testing("http", "x test"), "The name x test of a header for test traffic is not a valid name."),
         ] {
             let refused = world.refused("CreateService", service(&world, "s", &configuration)).await;
             let message = refused.split_once(": ").map_or("", |(_, message)| message);
             assert!(message.starts_with(refusal), "{configuration}: {refused}");
         }
-        let mut blue_green = service(&world, "s", &serving(&json!({})));
-        blue_green["deploymentConfiguration"] = json!({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0});
-        let refused = world.refused("CreateService", blue_green).await;
-        assert!(refused.contains("that shifts traffic is not supported"), "{refused}");
         let twice = json!({"enabled": true, "services": [{"portName": "http"}, {"portName": "http"}]});
         assert!(
             world.refused("CreateService", service(&world, "s", &twice)).await.contains("is given twice")
@@ -535,6 +619,33 @@ mod tests {
         host.as_object_mut().unwrap().remove("networkConfiguration");
         let refused = world.refused("CreateService", host).await;
         assert!(refused.contains("does not support the network mode host"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn what_the_proxy_is_to_know_is_kept() {
+        let world = world().await;
+        let defaults = json!({"cluster": "default", "serviceConnectDefaults": {"namespace": "n"}});
+        world.ok("UpdateCluster", defaults).await;
+        let mut on = testing("http", "X-Test");
+        on["services"][0]["ingressPortOverride"] = json!(9000);
+        on["logConfiguration"] = json!({"logDriver": "awslogs", "options": {"awslogs-group": "g",
+            "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}});
+        on["accessLogConfiguration"] = json!({"format": "JSON", "includeQueryParameters": "ENABLED"});
+        let mut wanted = service(&world, "s", &on);
+        wanted["deploymentConfiguration"] = json!({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0});
+        let made = world.ok("CreateService", wanted).await;
+        assert_eq!(made["service"]["deployments"][0]["serviceConnectConfiguration"], on);
+        let snapshot = world.store.snapshot();
+        let made = snapshot
+            .scan::<domain::DiscoveryService>(store::Key::prefix(&scope(), &[]), None)
+            .next()
+            .unwrap();
+        let connect = made.connect.clone().unwrap();
+        assert_eq!(connect.test_header, Some(("x-test".to_owned(), Some("1".to_owned()))));
+        let revision =
+            snapshot.scan::<domain::ServiceRevision>(store::Key::prefix(&scope(), &[]), None).next().unwrap();
+        let (_, registry) = &revision.connect.as_ref().unwrap().serves[0];
+        assert_eq!((registry.container_port, registry.ingress_port), (Some(80), Some(9000)));
     }
 
     #[tokio::test]

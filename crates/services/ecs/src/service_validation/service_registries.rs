@@ -148,6 +148,7 @@ pub fn registries(given: Option<&[ServiceRegistry]>) -> Vec<TaskRegistry> {
             port: port(given.port),
             container: given.container_name.clone(),
             container_port: port(given.container_port),
+            ingress_port: None,
             state: RegistryState::Unregistered,
             told_healthy: None,
         })

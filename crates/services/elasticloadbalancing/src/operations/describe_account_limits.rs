@@ -1,9 +1,7 @@
 //! DescribeAccountLimits: tells what the account may have in the region. Source: Elastic Load Balancing API reference,
 //! "DescribeAccountLimits".
 //!
-//! Differs from AWS: what there is none of (gateway load balancers, trust stores) is not listed, and neither is what is not
-//! counted here: targets of a load balancer or of a zone, registrations of one target, interfaces of a VPC. All that is
-//! listed is enforced.
+//! Differs from AWS: what there is none of (gateway load balancers, trust stores) is not listed. All that is listed is enforced.
 
 use api::elasticloadbalancing::operations::DescribeAccountLimits;
 use api::elasticloadbalancing::{DescribeAccountLimitsInput, DescribeAccountLimitsOutput, Limit};
@@ -12,7 +10,7 @@ use wire::{Call, Fault, Operation, Permission};
 use crate::{Elasticloadbalancing, listing, quotas};
 
 /// Source: "Limit" data type, `Name`.
-const LIMITS: [(&str, usize); 14] = [
+const LIMITS: [(&str, usize); 17] = [
     ("application-load-balancers", quotas::LOAD_BALANCERS),
     ("certificates-per-application-load-balancer", quotas::CERTIFICATES_PER_LOAD_BALANCER),
     ("certificates-per-network-load-balancer", quotas::CERTIFICATES_PER_LOAD_BALANCER),
@@ -26,6 +24,12 @@ const LIMITS: [(&str, usize); 14] = [
     ("target-groups-per-action-on-application-load-balancer", quotas::TARGET_GROUPS_PER_ACTION),
     ("target-groups-per-action-on-network-load-balancer", quotas::TARGET_GROUPS_PER_ACTION),
     ("target-groups-per-application-load-balancer", quotas::TARGET_GROUPS_PER_LOAD_BALANCER),
+    ("targets-per-application-load-balancer", quotas::TARGETS_PER_APPLICATION_LOAD_BALANCER),
+    (
+        "targets-per-availability-zone-per-network-load-balancer",
+        quotas::TARGETS_PER_ZONE_OF_NETWORK_LOAD_BALANCER,
+    ),
+    ("targets-per-network-load-balancer", quotas::TARGETS_PER_NETWORK_LOAD_BALANCER),
     ("targets-per-target-group", quotas::TARGETS_PER_TARGET_GROUP),
 ];
 

@@ -10,7 +10,7 @@ use store::{Transaction, rows_load_balancing};
 use wire::{Call, Fault, Operation, Permission};
 
 use crate::faults::{of_update, validation};
-use crate::resources::{target, target_group};
+use crate::resources::{action, target, target_group};
 use crate::{Elasticloadbalancing, quotas};
 
 impl Operation<RegisterTargets> for Elasticloadbalancing {
@@ -32,8 +32,14 @@ impl Operation<RegisterTargets> for Elasticloadbalancing {
             let is_known = |target: &domain::TargetDescription| {
                 known.iter().any(|row| row.target == target.target && row.port == target.port)
             };
-            let added = targets.iter().filter(|target| !is_known(target)).count();
-            if known.len() + added > quotas::TARGETS_PER_TARGET_GROUP {
+            let added: Vec<_> = targets.iter().filter(|target| !is_known(target)).cloned().collect();
+            for arn in target_group::load_balancer_arns(snapshot, &group) {
+                if let Some(load_balancer) = rows_load_balancing::load_balancer_by_arn(snapshot, &arn) {
+                    let groups = action::named_groups(snapshot, &load_balancer);
+                    action::check_targets(snapshot, &load_balancer, &groups, &added)?;
+                }
+            }
+            if known.len() + added.len() > quotas::TARGETS_PER_TARGET_GROUP {
                 let maximum = quotas::TARGETS_PER_TARGET_GROUP;
                 return Err(faults::too_many_targets_exception(format!(
                     "The maximum number of targets '{maximum}' of a target group has been reached"
@@ -101,6 +107,57 @@ mod tests {
                 .fault(&format!("Action=RegisterTargets&TargetGroupArn={gone}&Targets.member.1.Id={inside}"))
                 .await,
             format!("400 TargetGroupNotFound: Target group '{gone}' not found")
+        );
+    }
+
+    /// `count` targets, each at another port, and the parameters that register them.
+    fn at_ports(address: &str, ports: std::ops::Range<u32>) -> String {
+        let target = |(n, port)| format!("&Targets.member.{n}.Id={address}&Targets.member.{n}.Port={port}");
+        (1..).zip(ports).map(target).collect()
+    }
+
+    #[tokio::test]
+    async fn a_load_balancer_has_so_many_targets_at_most() {
+        let server = Server::new().await;
+        let address = |subnet: usize, n: u32| server.vpc.subnets[subnet].cidr.nth(n).unwrap().to_string();
+        let register =
+            |group: &str, targets: &str| format!("Action=RegisterTargets&TargetGroupArn={group}{targets}");
+        let listener = |arn: &str, protocol: &str, group: &str| {
+            format!(
+                "Action=CreateListener&LoadBalancerArn={arn}&Protocol={protocol}&Port=99\
+                 &DefaultActions.member.1.Type=forward&DefaultActions.member.1.TargetGroupArn={group}"
+            )
+        };
+        let (one, two) = (server.target_group("one").await, server.target_group("two").await);
+        let arn = server.load_balancer("app").await;
+        server.listener(&arn, 80, &one).await;
+        server.listener(&arn, 81, &two).await;
+        server.ok(&register(&one, &at_ports(&address(0, 9), 1..600))).await;
+        server.ok(&register(&two, &at_ports(&address(0, 9), 1000..1401))).await;
+        let many = "The maximum number of targets '1000' of a load balancer has been reached";
+        assert_eq!(
+            server.fault(&register(&two, &at_ports(&address(1, 9), 1..2))).await,
+            format!("400 TooManyTargets: {many}")
+        );
+        let again = server.fault(&register(&two, &at_ports(&address(0, 9), 2000..2001))).await;
+        assert!(again.starts_with("400 TooManyRegistrationsForTargetId: "), "{again}");
+        // A group that comes with its targets.
+        let three = server.target_group("three").await;
+        server.ok(&register(&three, &at_ports(&address(1, 9), 1..2))).await;
+        assert_eq!(
+            server.fault(&listener(&arn, "HTTP", &three)).await,
+            format!("400 TooManyTargets: {many}")
+        );
+
+        let tcp = server.target_group_with("tcp", "Protocol=TCP&Port=80&TargetType=ip").await;
+        let arn = server.network_load_balancer("net").await;
+        server.ok(&listener(&arn, "TCP", &tcp)).await;
+        server.ok(&register(&tcp, &at_ports(&address(0, 9), 1..501))).await;
+        server.ok(&register(&tcp, &at_ports(&address(1, 9), 1..2))).await;
+        let full = server.fault(&register(&tcp, &at_ports(&address(0, 10), 1..2))).await;
+        assert!(
+            full.ends_with("'500' of an Availability Zone of a load balancer has been reached"),
+            "{full}"
         );
     }
 

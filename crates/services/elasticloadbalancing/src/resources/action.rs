@@ -6,7 +6,7 @@ use api::elasticloadbalancing::{
     Action, FixedResponseActionConfig, ForwardActionConfig, RedirectActionConfig,
     TargetGroupStickinessConfig, TargetGroupTuple, faults,
 };
-use domain::{LoadBalancer, LoadBalancerType, RuleAction, TargetGroup};
+use domain::{LoadBalancer, LoadBalancerType, RuleAction, TargetDescription, TargetGroup};
 use store::{Snapshot, Transaction, Versioned, rows_load_balancing};
 use wire::Fault;
 
@@ -233,6 +233,7 @@ pub(crate) fn join_groups(
         named.insert(group_arn.clone());
         target_group::touch(transaction, &group);
     }
+    check_targets(snapshot, load_balancer, &named, &[])?;
     if named.len() > quotas::TARGET_GROUPS_PER_LOAD_BALANCER {
         let maximum = quotas::TARGET_GROUPS_PER_LOAD_BALANCER;
         return Err(faults::too_many_unique_target_groups_per_load_balancer_exception(format!(
@@ -242,7 +243,23 @@ pub(crate) fn join_groups(
     Ok(())
 }
 
-fn named_groups(snapshot: &Snapshot, load_balancer: &LoadBalancer) -> BTreeSet<String> {
+/// Whether a load balancer may have the targets of the groups that it forwards to, and `added` ones.
+pub(crate) fn check_targets(
+    snapshot: &Snapshot,
+    load_balancer: &LoadBalancer,
+    groups: &BTreeSet<String>,
+    added: &[TargetDescription],
+) -> Result<(), Fault> {
+    let groups = groups.iter().filter_map(|arn| rows_load_balancing::target_group_by_arn(snapshot, arn));
+    let registered: Vec<_> =
+        groups.flat_map(|group| rows_load_balancing::targets_of(snapshot, &group)).collect();
+    let registered = registered.iter().map(|row| (row.target.as_str(), row.zone.as_deref()));
+    let added = added.iter().map(|target| (target.target.as_str(), target.zone.as_deref()));
+    quotas::check_targets(load_balancer, registered.chain(added))
+}
+
+/// The target groups that a load balancer forwards to.
+pub(crate) fn named_groups(snapshot: &Snapshot, load_balancer: &LoadBalancer) -> BTreeSet<String> {
     let listeners = rows_load_balancing::listeners_of(snapshot, load_balancer);
     let rules = listeners.iter().flat_map(|listener| rows_load_balancing::rules_of(snapshot, listener));
     let groups = |rule: Versioned<domain::ListenerRule>| {
