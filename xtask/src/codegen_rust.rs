@@ -340,6 +340,7 @@ fn validation(name: &str) -> String {
     let code = match name {
         "ec2" => return "Validation::Ec2".to_owned(),
         "ecs" | "logs" => "InvalidParameterException",
+        "route53" | "servicediscovery" => "InvalidInput",
         "sts" | "iam" | "elasticloadbalancing" | "monitoring" => "ValidationError",
         _ => "ValidationException",
     };

@@ -81,7 +81,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     target_prefix: "",
     xml_namespace: None,
     query_compatible: false,
-    validation: Validation::Coral("ValidationException"),
+    validation: Validation::Coral("InvalidInput"),
     operations: &[
         "ActivateKeySigningKey",
         "AssociateVPCWithHostedZone",

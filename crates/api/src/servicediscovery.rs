@@ -83,7 +83,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     target_prefix: "Route53AutoNaming_v20170314",
     xml_namespace: None,
     query_compatible: false,
-    validation: Validation::Coral("ValidationException"),
+    validation: Validation::Coral("InvalidInput"),
     operations: &[
         "CreateHttpNamespace",
         "CreatePrivateDnsNamespace",

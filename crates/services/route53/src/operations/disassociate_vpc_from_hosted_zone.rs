@@ -28,12 +28,14 @@ impl Operation<DisassociateVPCFromHostedZone> for Route53 {
     ) -> Result<DisassociateVPCFromHostedZoneResponse, Fault> {
         let id = input.hosted_zone_id.unwrap_or_default();
         let given = input.vpc.unwrap_or_default();
-        let vpc = given.vpc_id.unwrap_or_default();
+        let vpc = given.vpc_id.clone().unwrap_or_default();
         let done = self.store.update(|snapshot| {
             let row = zone::find_own(snapshot, call, &id)?;
             let mut next = HostedZone::clone(&row);
             next.vpcs.retain(|known| known.vpc != vpc);
             if next.vpcs.len() == row.vpcs.len() {
+                // One that is gone may still be associated, so that it is only looked at here.
+                zone::parse_vpc(snapshot, call, &given)?;
                 let message = format!("The VPC {vpc} and the hosted zone {} are not associated.", row.id);
                 return Err(modelled::vpc_association_not_found(message));
             }

@@ -9,7 +9,7 @@ use domain::{DiscoveryNamespace, DiscoveryNamespaceType};
 use wire::{Call, Fault, Operation, Permission};
 
 use crate::Servicediscovery;
-use crate::resources::tag;
+use crate::resources::{namespace, tag};
 
 impl Operation<CreateHttpNamespace> for Servicediscovery {
     fn permissions(&self, call: &Call, _input: &CreateHttpNamespaceRequest) -> Vec<Permission> {
@@ -22,10 +22,12 @@ impl Operation<CreateHttpNamespace> for Servicediscovery {
         call: &Call,
         input: CreateHttpNamespaceRequest,
     ) -> Result<CreateHttpNamespaceResponse, Fault> {
-        let namespace = DiscoveryNamespace {
+        let name = input.name.unwrap_or_default();
+        namespace::check_http_name(&name)?;
+        let new = DiscoveryNamespace {
             scope: call.scope.clone(),
             id: domain::discovery_id(&*self.ids, "ns"),
-            name: input.name.unwrap_or_default(),
+            name,
             namespace_type: DiscoveryNamespaceType::Http,
             description: input.description,
             vpc: None,
@@ -38,7 +40,7 @@ impl Operation<CreateHttpNamespace> for Servicediscovery {
             tags: tag::parse(input.tags)?,
         };
 
-        let operation_id = self.create_namespace(namespace).await?;
+        let operation_id = self.create_namespace(new).await?;
 
         Ok(CreateHttpNamespaceResponse { operation_id: Some(operation_id) })
     }
