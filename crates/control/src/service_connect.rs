@@ -387,4 +387,71 @@ mod tests {
         assert_eq!(of("backend", 80), ("srv-b".to_owned(), "127.255.0.2".to_owned()));
         assert_eq!(of("backend", 81), ("srv-b".to_owned(), "127.255.0.2".to_owned()));
     }
+
+    /// An ECS service `web` with a blue and a green revision, which has these shares of production traffic.
+    fn managing(strategy: &str, green: u16) -> Service {
+        let revision = |id: &str, status: &str, production_weight: u16| {
+            serde_json::json!({"id": id, "status": status, "desired_count": 1, "created_at": 0, "updated_at": 0,
+                "rollout_state": "IN_PROGRESS", "rollout_state_reason": "", "production_weight": production_weight,
+                "test_weight": if status == "PRIMARY" { 1000 } else { 0 }})
+        };
+        serde_json::from_value(serde_json::json!({
+            "scope": serde_json::to_value(scope()).unwrap(), "cluster": "default", "name": "web", "id": "s",
+            "status": "ACTIVE", "scheduling_strategy": "REPLICA", "deployment_controller": "ECS", "desired_count": 1,
+            "created_at": 0,
+            "deployment_configuration_document": format!(r#"{{"strategy":"{strategy}"}}"#),
+            "revisions": [revision("green", "PRIMARY", green), revision("blue", "ACTIVE", 1000 - green)],
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn shares_are_told_while_a_deployment_shifts_traffic() {
+        let store = Store::ephemeral(store::rows::register(Options::ephemeral()));
+        let mut discovery = service("srv-a", 1, &[("backend", 80)]);
+        discovery.managed_by = Some(managing("CANARY", 0).arn().to_string());
+        let mut transaction = Transaction::new();
+        transaction.insert(discovery);
+        transaction.insert(managing("CANARY", 0));
+        let mut tasks = [crate::payload::tests::task(""), crate::payload::tests::task("")];
+        for (task, revision) in tasks.iter_mut().zip(["blue", "green"]) {
+            task.scope = scope();
+            task.id = revision.to_owned();
+            task.started_by = Some(format!("ecs-svc/{revision}"));
+            transaction.insert(task.clone());
+        }
+        store.transact(transaction).await.unwrap();
+        let snapshot = store.snapshot();
+        let key = store::rows_service_discovery::discovery_service_key(&scope(), "srv-a");
+        let row = snapshot.get::<DiscoveryService>(&key).unwrap();
+        let mut transaction = Transaction::new();
+        let put = vec![instance("blue", true), instance("green", true)];
+        change_instances(&snapshot, &mut transaction, &row, put, &[]);
+        store.transact(transaction).await.unwrap();
+
+        let mut told = Told::default();
+        told.follow(namespace(&scope(), "ns-1"));
+        let news = told.news(&store.snapshot());
+        let connected = news["srv-a"].as_ref().unwrap();
+        let weights: Vec<_> = connected
+            .revisions
+            .iter()
+            .map(|there| (there.id.as_str(), there.production_weight, there.test_weight))
+            .collect();
+        assert_eq!(weights, [("green", 0, 1000), ("blue", 1000, 0)]);
+        assert_eq!(connected.test_header, TEST_HEADER);
+        assert!(connected.endpoints.iter().all(|endpoint| endpoint.revision == endpoint.id), "{connected:?}");
+        assert!(told.news(&store.snapshot()).is_empty());
+
+        // The shares move, and nothing else does.
+        let key = service_key(&scope(), "default", "web");
+        for (next, expected) in [(managing("CANARY", 100), 2), (managing("ROLLING", 100), 0)] {
+            let snapshot = store.snapshot();
+            let mut transaction = Transaction::new();
+            transaction.replace(&snapshot.get::<Service>(&key).unwrap(), next);
+            store.transact(transaction).await.unwrap();
+            let news = told.news(&store.snapshot());
+            assert_eq!(news["srv-a"].as_ref().unwrap().revisions.len(), expected);
+        }
+    }
 }

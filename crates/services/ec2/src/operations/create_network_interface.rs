@@ -129,7 +129,12 @@ mod tests {
         let mut transaction = store::Transaction::new();
         for number in 1..super::INTERFACES_MAXIMUM {
             let id = format!("eni-{number:017}");
-            transaction.insert(domain::NetworkInterface { id, ..domain::NetworkInterface::clone(&made) });
+            let private_address = std::net::Ipv4Addr::from(0x0b00_0000 + u32::try_from(number).unwrap());
+            transaction.insert(domain::NetworkInterface {
+                id,
+                private_address,
+                ..domain::NetworkInterface::clone(&made)
+            });
         }
         server.store.transact(transaction).await.unwrap();
         assert_eq!(
