@@ -47,7 +47,7 @@ pub enum Output {
         /// How it is written.
         options: log_spool::Options,
         /// For the log driver.
-        shipped: ContainerLog,
+        shipped: Box<ContainerLog>,
     },
 }
 
@@ -98,7 +98,7 @@ impl Logs {
                         log_spool::Mode::NonBlocking => SpoolMode::NonBlocking,
                     },
                 },
-                shipped: Some(shipped),
+                shipped: Some(*shipped),
             },
         })
     }
@@ -120,7 +120,7 @@ impl Logs {
                 Output::Spool {
                     directory: directory.clone(),
                     options: options.spool_options(),
-                    shipped: ContainerLog { spool: directory, options: *options, stream, region },
+                    shipped: Box::new(ContainerLog { spool: directory, options: *options, stream, region }),
                 }
             }
         })

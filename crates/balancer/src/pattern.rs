@@ -31,7 +31,7 @@ impl Pattern {
     fn with(text: &str, ignore_case: bool) -> Self {
         let text = if ignore_case { text.to_ascii_lowercase() } else { text.to_owned() };
         let is_prefix = text.strip_suffix('*').is_some_and(|start| !start.contains(['*', '?', '\\']));
-        let is_literal = !text.contains(['*', '?']);
+        let is_literal = !text.contains(['*', '?', '\\']);
         Self { is_literal, is_prefix, text: text.into_bytes(), ignore_case, regex: None }
     }
 
@@ -47,7 +47,7 @@ impl Pattern {
         })
     }
 
-    /// Whether all of `text` matches. `\*` and `\?` stand for themselves.
+    /// Whether all of `text` matches. `\*` and `\?` stand for themselves, and so does `\\`.
     pub fn matches(&self, text: &str) -> bool {
         if let Some(regex) = &self.regex {
             return regex.is_match(text);
@@ -118,6 +118,9 @@ mod tests {
             ("*a*b*c*", "xxaxxcxxbxx", false),
             ("/x\\*y", "/x*y", true),
             ("/x\\*y", "/xzy", false),
+            ("\\\\*", "\\a", true),
+            ("\\\\", "\\", true),
+            ("\\a", "\\a", true),
             ("*", "", true),
             ("", "", true),
             ("?", "", false),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use image::{
-    Digest, Image, ImageError, ImageStore, Limits, NoProgress, Platform, Progress, PullError, PullErrorKind,
+    Digest, ImageError, ImageStore, Limits, NoProgress, Platform, Progress, PullError, PullErrorKind,
     Reference, RegistryAuth,
 };
 use support::pulling::{Bench, failing, honest, kind, layer_path, limits, names, sample};

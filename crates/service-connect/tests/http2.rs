@@ -68,7 +68,7 @@ async fn serve(port: u16, request: Request<Incoming>) -> Result<Response<Body>, 
 }
 
 /// An endpoint of HTTP/2, at this port or at any; it ends with what this gives.
-async fn endpoint(port: u16) -> (SocketAddr, JoinHandle<()>) {
+fn endpoint(port: u16) -> (SocketAddr, JoinHandle<()>) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.bind(([127, 0, 0, 1], port).into()).unwrap();
@@ -114,7 +114,7 @@ async fn requests_of_one_connection_go_to_all_endpoints() {
     if !may_enter_namespaces() {
         return;
     }
-    let ((one, _one), (other, _other)) = (endpoint(0).await, endpoint(0).await);
+    let ((one, _one), (other, _other)) = (endpoint(0), endpoint(0));
     let (proxy, address) = proxy(Some(service(AppProtocol::Http2, &[one, other]))).await;
     let mut sender = client(address).await;
     let mut answers = Vec::new();
@@ -144,7 +144,7 @@ async fn streams_of_grpc_go_both_ways_and_end_with_their_trailers() {
     if !may_enter_namespaces() {
         return;
     }
-    let (there, _running) = endpoint(0).await;
+    let (there, _running) = endpoint(0);
     let (_proxy, address) = proxy(Some(service(AppProtocol::Grpc, &[nobody().await, there]))).await;
     let mut sender = client(address).await;
     for _ in 0..2 {
@@ -174,13 +174,13 @@ async fn an_endpoint_that_was_started_again_is_found_again() {
     if !may_enter_namespaces() {
         return;
     }
-    let (there, running) = endpoint(0).await;
+    let (there, running) = endpoint(0);
     let (proxy, address) = proxy(Some(service(AppProtocol::Http2, &[there]))).await;
     let mut sender = client(address).await;
     assert_eq!(answer(&mut sender, request(Method::GET, "/who", empty())).await.0, StatusCode::OK);
     running.abort();
     running.await.unwrap_err();
-    let (_, _running) = endpoint(there.port()).await;
+    let (_, _running) = endpoint(there.port());
     assert_eq!(answer(&mut sender, request(Method::GET, "/who", empty())).await.0, StatusCode::OK);
     assert_eq!(count(&proxy, "HTTPCode_Target_2XX_Count"), 2);
     assert_eq!(

@@ -143,7 +143,7 @@ impl Connect {
             Output::File { path, options } => (LineWriter::File(JsonFileWriter::open(&path, options)?), None),
             Output::Spool { directory, options, shipped } => {
                 let writer = LineWriter::Spool(Box::new(Writer::open(&directory, options)?));
-                (writer, Some(self.logs.ship(shipped)?))
+                (writer, Some(self.logs.ship(*shipped)?))
             }
         };
         let (sender, lines) = mpsc::channel(LINES_WAITING_MAXIMUM);
