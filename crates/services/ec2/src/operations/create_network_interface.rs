@@ -10,13 +10,16 @@ use wire::{Call, Fault, Operation, Permission};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use domain::Subnet;
-use store::Transaction;
+use domain::{NetworkInterface, Subnet};
+use store::{Key, Transaction};
 
 use crate::resources::network_interface::{self, DescribedInterface, Ipv6Wanted, NewInterface};
 use crate::resources::tag::{self, TaggedKind};
 use crate::resources::{resource_arn, subnet};
 use crate::{Ec2, faults};
+
+/// Source: "Amazon VPC quotas", network interfaces per Region. Those of tasks and load balancers count, and are not refused.
+const INTERFACES_MAXIMUM: usize = 5_000;
 
 impl Operation<CreateNetworkInterface> for Ec2 {
     fn permissions(&self, call: &Call, input: &CreateNetworkInterfaceRequest) -> Vec<Permission> {
@@ -50,6 +53,11 @@ impl Operation<CreateNetworkInterface> for Ec2 {
         let made = self
             .change(call, input.dry_run, |snapshot| {
                 let subnet = subnet::KIND.find::<Subnet>(snapshot, &call.scope, &subnet_id)?;
+                let all = snapshot.scan::<NetworkInterface>(Key::prefix(&call.scope, &[]), None);
+                if all.count() >= INTERFACES_MAXIMUM {
+                    let message = "The maximum number of network interfaces has been reached.";
+                    return Err(Fault::new("NetworkInterfaceLimitExceeded", message, 400));
+                }
                 let groups = network_interface::groups(snapshot, &subnet.scope, &subnet.vpc, &groups)?;
                 let new =
                     NewInterface { address, groups, description: description.clone(), tags: tags.clone() };
@@ -107,6 +115,33 @@ fn one_address(
 mod tests {
     use crate::testing::Server;
     use expect_test::expect;
+
+    #[tokio::test]
+    async fn a_region_has_so_many_at_most() {
+        let server = Server::new();
+        let vpc = server.create_vpc("10.0.0.0/16").await;
+        let subnet = server.create_subnet(&vpc, "10.0.0.0/24").await;
+        let query = format!("Action=CreateNetworkInterface&SubnetId={subnet}");
+        server.ask(&query).await;
+        let snapshot = server.store.snapshot();
+        let made =
+            snapshot.scan::<domain::NetworkInterface>(store::Prefix::everything(), None).next().unwrap();
+        let mut transaction = store::Transaction::new();
+        for number in 1..super::INTERFACES_MAXIMUM {
+            let id = format!("eni-{number:017}");
+            let private_address = std::net::Ipv4Addr::from(0x0b00_0000 + u32::try_from(number).unwrap());
+            transaction.insert(domain::NetworkInterface {
+                id,
+                private_address,
+                ..domain::NetworkInterface::clone(&made)
+            });
+        }
+        server.store.transact(transaction).await.unwrap();
+        assert_eq!(
+            server.fault(&query).await,
+            "400 NetworkInterfaceLimitExceeded: The maximum number of network interfaces has been reached."
+        );
+    }
 
     #[tokio::test]
     async fn an_interface_is_made() {
