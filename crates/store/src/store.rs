@@ -1,13 +1,14 @@
 //! [`Store`]: opening it, and the calls that everyone else makes.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard, mpsc, oneshot};
 
 use crate::commit::{Command, Committer, Prepared, SUBMISSIONS_WAITING, Shared, write_groups};
 use crate::feed::ChangeFeed;
@@ -22,6 +23,8 @@ use crate::{Key, Version};
 
 /// How often [`Store::update`] runs its closure before it gives a conflict to the caller.
 pub const UPDATE_TRIES: usize = 32;
+/// Queues of updates that lost a conflict. A row's key chooses the queue; rows that share one wait for each other a little.
+const QUEUES: usize = 64;
 
 /// Whether an acknowledged write outlives the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +166,7 @@ struct Inner {
     durability: Durability,
     pause: Option<Pause>,
     writer: Writer,
+    queues: [AsyncMutex<()>; QUEUES],
 }
 
 enum Writer {
@@ -170,6 +174,17 @@ enum Writer {
     Here(Mutex<Committer>),
     /// Commits on the writer thread. Both are taken when the store is dropped.
     Thread { commands: Option<mpsc::Sender<Command>>, thread: Option<JoinHandle<()>> },
+}
+
+fn queues() -> [AsyncMutex<()>; QUEUES] {
+    std::array::from_fn(|_| AsyncMutex::new(()))
+}
+
+/// Which queue a row's updates wait in: the same in every run, so that simulations can be repeated.
+fn queue_of(key: &Key) -> usize {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    usize::try_from(hasher.finish() % QUEUES as u64).unwrap_or_default()
 }
 
 impl Drop for Inner {
@@ -203,6 +218,7 @@ impl Store {
                 durability,
                 pause,
                 writer: Writer::Here(Mutex::new(committer)),
+                queues: queues(),
             })));
         }
         let lock = lock(directory)?;
@@ -221,7 +237,7 @@ impl Store {
                 OpenError::Io { what: "start a thread for", file: directory.to_owned(), source }
             })?;
         let writer = Writer::Thread { commands: Some(commands), thread: Some(thread) };
-        Ok(Self(Arc::new(Inner { shared, durability, pause, writer })))
+        Ok(Self(Arc::new(Inner { shared, durability, pause, writer, queues: queues() })))
     }
 
     /// An ephemeral store: for tests and simulations.
@@ -269,12 +285,14 @@ impl Store {
     }
 
     /// Runs `f` on a fresh snapshot and commits what it returns; on a conflict, again, up to [`UPDATE_TRIES`] times.
-    /// `f` may thus run several times: only the transaction may have effects.
+    /// `f` may thus run several times: only the transaction may have effects. Updates that lost a conflict over the
+    /// same row go on one after the other, so that however many they are each comes to its turn.
     pub async fn update<T, E, F>(&self, mut f: F) -> Result<T, UpdateError<E>>
     where
         F: FnMut(&Snapshot) -> Result<(Transaction, T), E>,
     {
         let mut tries = 1;
+        let mut turn: Option<MutexGuard<'_, ()>> = None;
         loop {
             let (transaction, value) = f(&self.snapshot()).map_err(UpdateError::Refused)?;
             if transaction.is_empty() {
@@ -282,7 +300,13 @@ impl Store {
             }
             match self.transact(transaction).await {
                 Ok(_) => return Ok(value),
-                Err(TransactError::Conflict { .. }) if tries < UPDATE_TRIES => tries += 1,
+                Err(TransactError::Conflict { key, .. }) if tries < UPDATE_TRIES => {
+                    tries += 1;
+                    // One queue at most: who waits in a second one while holding the first could wait for ever.
+                    if turn.is_none() {
+                        turn = Some(self.0.queues[queue_of(&key)].lock().await);
+                    }
+                }
                 Err(error) => return Err(UpdateError::Transact(error)),
             }
         }

@@ -55,6 +55,28 @@ async fn sixty_four_writers_lose_no_update() {
     assert!((0..64).all(|writer| get(&store, &format!("own-{writer}")).unwrap().length == 5));
 }
 
+/// Far more at once than one of them has tries.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_one_of_many_updates_of_a_row_comes_to_its_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = crate::open(directory.path());
+    store.transact(put(boat("a", "x", 0))).await.unwrap();
+    let add = |store: Store| async move {
+        let update = store.update(|snapshot| {
+            let read = snapshot.get::<Boat>(&boat_key("a")).ok_or("gone")?;
+            let mut transaction = Transaction::new();
+            transaction.replace(&read, boat("a", "x", read.length + 1));
+            Ok::<_, &str>((transaction, ()))
+        });
+        update.await
+    };
+    let writers: Vec<_> = (0..1000).map(|_| tokio::spawn(add(store.clone()))).collect();
+    for writer in writers {
+        writer.await.unwrap().unwrap();
+    }
+    assert_eq!(get(&store, "a").unwrap().length, 1000);
+}
+
 #[tokio::test]
 async fn an_update_runs_again_until_it_fits() {
     let store = ephemeral();
