@@ -42,6 +42,13 @@ fn is_healthy(task: &Task) -> bool {
     counts(task) && task.last_status == TaskStatus::Running && task.health_status == passes && serves
 }
 
+/// A task as a broken law tells of it.
+fn seen(task: &Task) -> String {
+    let targets: Vec<String> = task.targets.iter().map(|target| format!("{:?}", target.state)).collect();
+    let (last, desired, health) = (task.last_status, task.desired_status, task.health_status);
+    format!("{} {last:?}, to be {desired:?}, {health:?} {}", task.id, targets.join(" "))
+}
+
 /// The tasks that a service's scheduler stopped between the two.
 fn stopped_by_scheduler<'a>(before: &[&'a Task], after: &[&Task]) -> Vec<&'a Task> {
     let is_stopped = |task: &&&Task| {
@@ -72,8 +79,10 @@ pub fn service_within_bounds(bounds: Bounds, before: &[&Task], after: &[&Task]) 
     let healthy = after.iter().filter(|task| is_healthy(task)).count() as i64;
     if stopped > 0 && healthy < bounds.floor {
         let floor = bounds.floor;
+        let all: Vec<String> = before.iter().map(|task| seen(task)).collect();
         return Err(format!(
-            "{stopped} healthy tasks are stopped, which leaves {healthy}, and {floor} is the floor"
+            "{stopped} healthy tasks are stopped, which leaves {healthy}, and {floor} is the floor; before: {}",
+            all.join(", ")
         ));
     }
     Ok(())

@@ -490,6 +490,7 @@ impl Pass<'_> {
             stopped.entry((task_set, zone)).or_default().push(next.id.clone());
             transaction.replace(row, next);
         }
+        self.require_who_stays(decision, transaction);
         for ((task_set, zone), ids) in stopped {
             let names = events::named(ids.iter().map(String::as_str));
             let what = match zone {
@@ -502,6 +503,27 @@ impl Pass<'_> {
                 None => format!("has stopped {} running tasks: {names}.", ids.len()),
             };
             self.messages.say_of(&self.service, task_set.as_deref(), &what);
+        }
+    }
+
+    /// What can be spared was found by counting the healthy tasks that stay: they must still be as they were.
+    fn require_who_stays(&self, decision: &service_scheduler::Decision, transaction: &mut Transaction) {
+        let spared = |action: &Action| match action {
+            Action::Stop { task, why } if *why != Why::Unhealthy => Some(*task),
+            _ => None,
+        };
+        let leaving: BTreeSet<usize> = decision.actions.iter().filter_map(spared).collect();
+        if leaving.is_empty() || self.limits.floor <= 0 {
+            return;
+        }
+        let grace = self.gathered.grace();
+        let stays = self.gathered.tasks.iter().enumerate().filter(|(number, task)| {
+            !leaving.contains(number)
+                && service_scheduler::is_live(task)
+                && service_scheduler::verdict(task, grace, self.now) == Verdict::Healthy
+        });
+        for (_, task) in stays {
+            transaction.require_unchanged(task);
         }
     }
 
