@@ -16,13 +16,16 @@
 //! instances: here it is the newest.
 
 mod daemon;
+mod stop_order;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base::{Arn, Timestamp};
+use base::Timestamp;
 use domain::{DesiredStatus, HealthStatus, TargetState, Task, TaskStatus};
+
+use stop_order::StopOrder;
 
 /// How many tasks a revision or task set is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -511,7 +514,7 @@ impl Group<'_, '_> {
         decision: &mut Decision,
     ) {
         let wanted = goal.map_or(0, |goal| self.desired.goals[goal].count);
-        let mut good: Vec<&Known<'_>> = self.of(goal).filter(|task| task.good()).collect();
+        let good: Vec<&Known<'_>> = self.of(goal).filter(|task| task.good()).collect();
         let surplus = count(good.len()).saturating_sub(wanted);
         if surplus == 0 || self.is_being_evened_out(&good, surplus) {
             return;
@@ -526,7 +529,6 @@ impl Group<'_, '_> {
             }
             return;
         }
-        let mut all: Vec<&Known<'_>> = self.tasks.iter().copied().filter(|task| task.live).collect();
         let why = if self.desired.balance_over.is_some_and(|_| self.is_uneven(&good)) {
             Why::Rebalancing
         } else {
@@ -534,14 +536,14 @@ impl Group<'_, '_> {
         };
         let protected_until = good.iter().filter(|task| task.protected);
         let protected_until = protected_until.filter_map(|task| task.seen.task.protected_until).min();
+        let mut order = StopOrder::new(good, self.tasks.iter().copied().filter(|task| task.live));
         for _ in 0..surplus {
-            let Some(pick) = next_to_stop(&good, &all) else { break };
-            let task = good.remove(pick);
+            let Some(task) = order.next() else { break };
             if let Some(until) = protected_until.filter(|_| task.protected) {
                 decision.wake(until);
             }
             if stop_if_allowed(task, why, budget, kept, decision) {
-                all.retain(|other| other.index != task.index);
+                order.stopped(task);
             } else if !task.protected {
                 break;
             }
@@ -609,32 +611,6 @@ fn stop_if_allowed(
     }
     decision.actions.push(Action::Stop { task: task.index, why });
     true
-}
-
-/// Which of `candidates` goes first: one that does not run yet, else one that runs where most are; the protected last.
-fn next_to_stop(candidates: &[&Known<'_>], all: &[&Known<'_>]) -> Option<usize> {
-    let mut zones: BTreeMap<Option<&str>, u32> = BTreeMap::new();
-    let mut instances: BTreeMap<Option<&Arn>, u32> = BTreeMap::new();
-    let mut places: BTreeMap<Option<&str>, u32> = BTreeMap::new();
-    for known in all {
-        *zones.entry(known.seen.task.availability_zone.as_deref()).or_default() += 1;
-        *instances.entry(known.seen.task.container_instance.as_ref()).or_default() += 1;
-        *places.entry(known.seen.place.as_deref()).or_default() += 1;
-    }
-    let rank = |known: &Known<'_>| {
-        let task = known.seen.task;
-        (
-            !known.protected,
-            std::cmp::Reverse(task.last_status),
-            known.verdict != Verdict::Healthy,
-            places.get(&known.seen.place.as_deref()).copied(),
-            zones.get(&task.availability_zone.as_deref()).copied(),
-            instances.get(&task.container_instance.as_ref()).copied(),
-            task.times.created_at,
-            known.index,
-        )
-    };
-    (0..candidates.len()).max_by_key(|&index| rank(candidates[index]))
 }
 
 fn by_place<'a>(

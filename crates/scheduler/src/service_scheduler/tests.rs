@@ -1,6 +1,6 @@
 //! The service scheduler's tests: states and decisions as text, and a service played through with faults.
 
-use base::Scope;
+use base::{Arn, Scope};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -433,6 +433,72 @@ proptest! {
         prop_assert!(last.report.steady || last.report.stuck, "{:?} {:?}", last, play.tasks.len());
         if last.report.stuck {
             prop_assert!(desired.floor >= count && desired.ceiling <= count, "stuck without need");
+        }
+    }
+}
+
+/// The order of stops, looked up anew among all tasks for each.
+fn next_to_stop(candidates: &[&Known<'_>], all: &[&Known<'_>]) -> Option<usize> {
+    let mut zones: BTreeMap<Option<&str>, u32> = BTreeMap::new();
+    let mut instances: BTreeMap<Option<&Arn>, u32> = BTreeMap::new();
+    let mut places: BTreeMap<Option<&str>, u32> = BTreeMap::new();
+    for known in all {
+        *zones.entry(known.seen.task.availability_zone.as_deref()).or_default() += 1;
+        *instances.entry(known.seen.task.container_instance.as_ref()).or_default() += 1;
+        *places.entry(known.seen.place.as_deref()).or_default() += 1;
+    }
+    let rank = |known: &Known<'_>| {
+        let task = known.seen.task;
+        (
+            !known.protected,
+            std::cmp::Reverse(task.last_status),
+            known.verdict != Verdict::Healthy,
+            places.get(&known.seen.place.as_deref()).copied(),
+            zones.get(&task.availability_zone.as_deref()).copied(),
+            instances.get(&task.container_instance.as_ref()).copied(),
+            task.times.created_at,
+            index_of(candidates, known),
+        )
+    };
+    (0..candidates.len()).max_by_key(|&index| rank(candidates[index]))
+}
+
+fn index_of(candidates: &[&Known<'_>], known: &Known<'_>) -> usize {
+    candidates.iter().position(|other| other.index == known.index).unwrap()
+}
+
+proptest! {
+    /// Against [`next_to_stop`]; some tasks are kept (protected ones), and go on counting.
+    #[test]
+    fn surplus_is_stopped_where_most_are(
+        kinds in prop::collection::vec((0..4_usize, 0..3_usize, 0..2_usize, 0..4_i64, prop::bool::ANY, 0..3_usize), 0..40),
+        kept in prop::collection::vec(prop::bool::ANY, 40),
+    ) {
+        let tasks: Vec<Task> = kinds.iter().enumerate().map(|(number, &(machine, zone, _, created, _, state))| Task {
+            container_instance: Some(instance(machine).parse().unwrap()),
+            availability_zone: Some(format!("z{zone}")),
+            times: domain::TaskTimes { created_at: at(created), ..Default::default() },
+            ..task(number, "1", ['R', 'C', 'P'][state])
+        }).collect();
+        let seen: Vec<TaskSeen<'_>> = tasks.iter().zip(&kinds).map(|(task, kind)| TaskSeen {
+            task, leaves: false, place: Some(format!("p{}", kind.2)),
+        }).collect();
+        let known: Vec<Known<'_>> = seen.iter().zip(&kinds).enumerate().map(|(index, (seen, kind))| Known {
+            index, seen, goal: Some(0), live: true, protected: kind.4,
+            verdict: if kind.5 == 0 { Verdict::Healthy } else { Verdict::Starting },
+        }).collect();
+        let mut candidates: Vec<&Known<'_>> = known.iter().filter(|known| known.index % 4 != 3).collect();
+        let mut all: Vec<&Known<'_>> = known.iter().collect();
+        let mut order = StopOrder::new(candidates.clone(), known.iter());
+        for is_kept in kept {
+            let expected = next_to_stop(&candidates, &all).map(|pick| candidates.remove(pick));
+            let got = order.next();
+            prop_assert_eq!(got.map(|task| task.index), expected.map(|task| task.index));
+            let Some(task) = got else { break };
+            if !is_kept {
+                order.stopped(task);
+                all.retain(|other| other.index != task.index);
+            }
         }
     }
 }
