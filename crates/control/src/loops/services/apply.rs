@@ -26,8 +26,9 @@ use super::traffic::Wanted;
 use crate::Control;
 use crate::loops::lifecycle_hooks;
 
-/// Tasks started in one transaction; the rest follows in the next, so that others get their turn at placing.
-const STARTS_AT_ONCE: u32 = 50;
+/// Tasks started in one transaction; the rest follows in the next, so that others get their turn at placing. Each pass looks at
+/// all tasks of the service: with few at once a large service would be looked at very often.
+const STARTS_AT_ONCE: u32 = 250;
 /// Instances that one transaction starts a daemon's task on.
 const INSTANCES_AT_ONCE: usize = 500;
 /// Tasks stopped in one transaction.
@@ -62,6 +63,8 @@ pub struct Outcome {
     pub no_room: bool,
     /// A task that was to even out places found no room.
     pub no_moves: bool,
+    /// How many tasks were looked at.
+    pub tasks: usize,
 }
 
 /// The pass wants to place tasks and it is not its turn.
@@ -101,7 +104,7 @@ pub fn pass(
         goals: Vec::new(),
         limits: Limits::default(),
         messages: Messages::default(),
-        outcome: Outcome::default(),
+        outcome: Outcome { tasks: gathered.tasks.len(), ..Outcome::default() },
     };
     let daemon_on = pass.daemon_instances();
     pass.count_ends();

@@ -1,6 +1,6 @@
 //! What there is of a service, read from one snapshot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use base::{Arn, Timestamp};
 use domain::{
@@ -39,7 +39,7 @@ pub struct Gathered {
     /// Tasks that ended and were not counted.
     pub ended: Vec<Versioned<Task>>,
     /// Machines of the tasks; one that is missing is gone.
-    pub instances: BTreeMap<Arn, Versioned<ContainerInstance>>,
+    pub instances: HashMap<Arn, Versioned<ContainerInstance>>,
 }
 
 impl Gathered {
@@ -189,11 +189,18 @@ fn waits_for_ingress(snapshot: &Snapshot, service: &Service) -> bool {
     ingress.is_some_and(|(ingress, _)| ingress.status != ManagedResourceStatus::Active)
 }
 
-fn instances(snapshot: &Snapshot, tasks: &[Versioned<Task>]) -> BTreeMap<Arn, Versioned<ContainerInstance>> {
-    let arns: BTreeSet<&Arn> = tasks.iter().filter_map(|task| task.container_instance.as_ref()).collect();
+fn instances(snapshot: &Snapshot, tasks: &[Versioned<Task>]) -> HashMap<Arn, Versioned<ContainerInstance>> {
     let row = |arn: &Arn| {
         let (cluster, id) = arn.resource().strip_prefix("container-instance/")?.split_once('/')?;
         snapshot.get::<ContainerInstance>(&container_instance_key(&arn.scope()?, cluster, id))
     };
-    arns.into_iter().filter_map(|arn| Some((arn.clone(), row(arn)?))).collect()
+    let mut instances = HashMap::new();
+    for arn in tasks.iter().filter_map(|task| task.container_instance.as_ref()) {
+        if !instances.contains_key(arn)
+            && let Some(row) = row(arn)
+        {
+            instances.insert(arn.clone(), row);
+        }
+    }
+    instances
 }

@@ -41,6 +41,11 @@ const NO_ROOM_LONGEST_SECONDS: i64 = 300;
 const FAILED_SECONDS: i64 = 1;
 /// Changes that come within this time are looked at together.
 const GATHER_CHANGES: Duration = Duration::from_millis(5);
+/// It is longer by as much for each so many tasks that were looked at the last time: what a pass costs grows with them, and
+/// thousands of tasks of one service report one after the other.
+const GATHER_LONGER_PER_TASKS: usize = 1000;
+/// The longest that changes wait for others.
+const GATHER_CHANGES_LONGEST: Duration = Duration::from_millis(100);
 
 /// What the loop keeps in mind. All of it can be lost: a first pass over every service finds it again.
 #[derive(Debug, Default)]
@@ -51,6 +56,8 @@ struct Mind {
     timers: BTreeMap<Key, Timestamp>,
     /// Services that found no room.
     waiting: BTreeMap<Key, Waiting>,
+    /// Tasks that were looked at the last time.
+    tasks: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +88,7 @@ pub async fn run(control: Control) {
                 change = feed.next() => match change {
                     Ok(batch) => {
                         mind.take(&control.store.snapshot(), &batch.changes);
-                        tokio::time::sleep(GATHER_CHANGES).await;
+                        tokio::time::sleep(mind.gathers()).await;
                     }
                     Err(lagged) => {
                         tracing::debug!(%lagged, "services start again from a snapshot");
@@ -106,6 +113,12 @@ pub async fn run(control: Control) {
 }
 
 impl Mind {
+    /// For how long changes are waited for, so that they are looked at together.
+    fn gathers(&self) -> Duration {
+        let longer = u32::try_from(self.tasks / GATHER_LONGER_PER_TASKS).unwrap_or(u32::MAX);
+        GATHER_CHANGES.saturating_mul(longer.saturating_add(1)).min(GATHER_CHANGES_LONGEST)
+    }
+
     fn everything(&mut self, snapshot: &Snapshot) {
         self.dirty.extend(snapshot.index::<Service>(SERVICES_LIVE, &[], None).map(|row| row.key()));
     }
@@ -214,6 +227,8 @@ impl Mind {
             .collect()
             .await;
         let now = control.clock.now();
+        self.tasks =
+            passes.iter().filter_map(|(_, outcome)| outcome.as_ref()).map(|outcome| outcome.tasks).sum();
         for (key, outcome) in passes {
             self.note(key, outcome, now);
         }
