@@ -25,6 +25,8 @@ use tokio_tungstenite::tungstenite::handshake::server::{
 use super::{CLUSTER, INSTANCE};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// An order that is not acknowledged is sent again after this time.
+const AGAIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct Noted {
@@ -107,21 +109,32 @@ impl ControlPlane {
 
     /// Sends a payload, and returns its message id.
     pub fn payload(&self, tasks: Vec<Value>) -> String {
-        let number = self.next_sequence();
-        let id = format!("payload-{number}");
-        self.send(
-            "PayloadMessage",
-            json!({"clusterArn": CLUSTER, "containerInstanceArn": INSTANCE, "messageId": id, "seqNum": number, "tasks": tasks}),
-        );
+        let (id, message) = self.next_payload(tasks);
+        self.send("PayloadMessage", message);
         id
     }
 
-    /// Sends a payload and waits until it is acknowledged.
+    fn next_payload(&self, tasks: Vec<Value>) -> (String, Value) {
+        let number = self.next_sequence();
+        let id = format!("payload-{number}");
+        let message = json!({"clusterArn": CLUSTER, "containerInstanceArn": INSTANCE, "messageId": id, "seqNum": number, "tasks": tasks});
+        (id, message)
+    }
+
+    /// Sends a payload and waits until it is acknowledged. Like the real control plane it sends again what is not: the session
+    /// that took it may have been that of an agent that has just ended.
     pub async fn order(&self, tasks: Vec<Value>) {
         // The telemetry session may come first: orders need the other one.
         self.handshakes(1).await;
-        let id = self.payload(tasks);
-        self.acs("AckRequest", |message| message["messageId"] == id.as_str()).await;
+        let (id, message) = self.next_payload(tasks);
+        let acknowledged = self.acs("AckRequest", |message| message["messageId"] == id.as_str());
+        let mut acknowledged = std::pin::pin!(acknowledged);
+        loop {
+            self.send("PayloadMessage", message.clone());
+            if tokio::time::timeout(AGAIN, acknowledged.as_mut()).await.is_ok() {
+                return;
+            }
+        }
     }
 
     async fn until<T>(&self, what: &str, look: impl Fn(&Noted) -> Option<T>) -> T {
