@@ -179,9 +179,14 @@ pub struct FakeUpstream {
 
 impl FakeUpstream {
     pub async fn new() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
-        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        // A port that is free of UDP may be in use by TCP, by connections of others too.
+        let (socket, address, listener) = loop {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let address = socket.local_addr().unwrap();
+            if let Ok(listener) = tokio::net::TcpListener::bind(address).await {
+                break (socket, address, listener);
+            }
+        };
         let asked = Arc::new(AtomicUsize::new(0));
         let says = Arc::new(Mutex::new(None));
         let reply = {
