@@ -259,7 +259,8 @@ impl Ours {
     }
 
     fn group(&mut self, name: &str, vpc: &str) -> Result<String, String> {
-        let settings = "Protocol=HTTP&Port=80&TargetType=ip&HealthCheckIntervalSeconds=5&HealthCheckTimeoutSeconds=2";
+        let settings =
+            "Protocol=HTTP&Port=80&TargetType=ip&HealthCheckIntervalSeconds=5&HealthCheckTimeoutSeconds=2";
         let made = self.call("CreateTargetGroup", &format!("Name={name}&VpcId={vpc}&{settings}"))?;
         element(&made, "TargetGroupArn")
     }
