@@ -1,7 +1,7 @@
 //! In which order surplus tasks are stopped.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Arn, Timestamp};
 use domain::TaskStatus;
@@ -24,7 +24,7 @@ pub(super) struct StopOrder<'k> {
     classes: BTreeMap<Class, BTreeMap<Spot<'k>, BTreeSet<Rank>>>,
     places: BTreeMap<Option<&'k str>, u32>,
     zones: BTreeMap<Option<&'k str>, u32>,
-    instances: HashMap<Option<&'k Arn>, Machine>,
+    instances: BTreeMap<Option<&'k Arn>, Machine>,
 }
 
 /// A machine's live tasks, and its candidates by their numbers.
@@ -42,7 +42,7 @@ impl<'k> StopOrder<'k> {
             classes: BTreeMap::new(),
             places: BTreeMap::new(),
             zones: BTreeMap::new(),
-            instances: HashMap::new(),
+            instances: BTreeMap::new(),
         };
         for known in live {
             let (place, zone) = spot(known);
