@@ -171,8 +171,9 @@ def names_on(control):
             "logConfiguration": {"logDriver": "awslogs", "options": options},
         }],
     )
-    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
-    network = {"awsvpcConfiguration": {"subnets": [subnet]}}
+    # The machine is in one of their zones.
+    subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
+    network = {"awsvpcConfiguration": {"subnets": subnets}}
     task = ecs.run_task(taskDefinition="names", networkConfiguration=network)["tasks"][0]["taskArn"]
     ecs.get_waiter("tasks_stopped").wait(tasks=[task], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
