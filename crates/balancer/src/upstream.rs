@@ -2,7 +2,7 @@
 //!
 //! An HTTP/1.1 connection is lent to one request at a time and comes back when the answer was read to its end. An HTTP/2
 //! connection is shared. What was lent stale is found out when it is used: the request is then sent anew where nothing of
-//! it had gone out.
+//! it had gone out, or where it may be done twice.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -164,17 +164,21 @@ pub async fn send(
         return send_http2(group, settings, request, outstanding).await;
     }
     if reusable {
-        // A connection that the target closed in the meantime gives the request back whole.
         while let Some(mut sender) = member.pool.take() {
             if sender.ready().await.is_err() {
                 continue;
             }
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok(lent(response, Some(sender), member, outstanding, true)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(UpstreamError::Broken),
-                },
+            match on_kept(sender, request).await {
+                Tried::Answered(response, sender) => {
+                    return Ok(lent(response, sender, member, outstanding, true));
+                }
+                Tried::Unsent(unsent) => request = unsent,
+                // Whatever else is kept may be as old: it is tried once more, where nobody was before.
+                Tried::Unanswered(unanswered) => {
+                    request = unanswered;
+                    break;
+                }
+                Tried::Broken => return Err(UpstreamError::Broken),
             }
         }
     }
@@ -184,6 +188,54 @@ pub async fn send(
         Ok(response) => Ok(lent(response, Some(sender), member, outstanding, reusable)),
         Err(_) => Err(UpstreamError::Broken),
     }
+}
+
+/// What became of a request on a connection that was kept.
+enum Tried {
+    /// The answer, and the connection where it can be used again.
+    Answered(Response<Incoming>, Option<Http1>),
+    /// The connection had ended: the request is whole.
+    Unsent(Request<RequestBody>),
+    /// The connection ended without an answer. The request is whole again, and may be done twice.
+    Unanswered(Request<RequestBody>),
+    /// Neither an answer nor a request that may be done twice.
+    Broken,
+}
+
+async fn on_kept(mut sender: Http1, request: Request<RequestBody>) -> Tried {
+    let (head, body) = request.into_parts();
+    let again = head.method.is_idempotent().then(|| (head.clone(), body.keep()));
+    let sending = sender.try_send_request(Request::from_parts(head, body));
+    tokio::pin!(sending);
+    let answered = tokio::select! {
+        biased;
+        answered = &mut sending => answered.map(|response| (response, Some(sender))),
+        _ = sender.ready() => {
+            // The connection ended. A request that slipped into its queue at this moment is given back when nobody can add
+            // to the queue any more: who waits must not hold the sender.
+            drop(sender);
+            sending.await.map(|response| (response, None))
+        }
+    };
+    let mut error = match answered {
+        Ok((response, sender)) => return Tried::Answered(response, sender),
+        Err(error) => error,
+    };
+    if let Some(unsent) = error.take_message() {
+        return Tried::Unsent(unsent);
+    }
+    let again = again.filter(|_| was_cut_off(error.error()));
+    match again.and_then(|(head, kept)| Some(Request::from_parts(head, kept.take_back()?))) {
+        Some(unanswered) => Tried::Unanswered(unanswered),
+        None => Tried::Broken,
+    }
+}
+
+/// Whether the target ended the connection in place of an answer, as targets do with connections that were idle for as long as
+/// they keep them. What may be done twice is sent anew then. Source: RFC 9110, "Idempotent Methods".
+fn was_cut_off(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    error.is_incomplete_message() || source.is_some_and(|source| source.is::<std::io::Error>())
 }
 
 fn lent(

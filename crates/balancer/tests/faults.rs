@@ -11,20 +11,22 @@ use balancer::configuration::{Action, Condition, Protocol, Rule};
 use balancer::pattern::Pattern;
 use bytes::Bytes;
 use common::{
-    Server, apply, balancer, configuration, default_rule, forward, free_port, get, group, listener, target,
-    wait_for,
+    Server, apply, balancer, configuration, default_rule, forward, free_port, get, group, listener, send,
+    target, wait_for,
 };
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Connections that a reload must not drop.
 const CONNECTIONS: u64 = 10_000;
 /// Descriptors for everything else.
 const OTHERS: u64 = 1_000;
+/// Requests of each client that race the end of a connection: enough that many meet it.
+const RACES: usize = 500;
 
 /// How many connections this process may hold both ends of.
 fn connections() -> u64 {
@@ -152,4 +154,105 @@ async fn f29_a_target_that_flaps_is_judged_by_thresholds_alone() {
     // Two fail and three pass: each turn of the script is two changes and not more.
     let seen = states(&[500, 500, 200, 200, 200], 50).await;
     assert!(seen.len() <= 2 + 2 * 50 / 5, "{seen:?}");
+}
+
+/// A target that answers the first request of each connection and says that it keeps it, and what it was asked in all.
+/// With `at_once` it closes the connection right after its answer, else when the next request is there.
+async fn closes_kept_connections(at_once: bool) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut stream = tokio::io::BufReader::new(stream);
+                let Some(body) = request_body(&mut stream).await else { return };
+                count.fetch_add(1, Ordering::SeqCst);
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+                if !at_once && request_body(&mut stream).await.is_some() {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    (address, asked)
+}
+
+/// The body of a request with a `Content-Length`; `None` where none came.
+async fn request_body(stream: &mut tokio::io::BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(body)
+}
+
+/// A balancer in front of one target that is not checked.
+async fn in_front_of(address: std::net::SocketAddr) -> (balancer::Balancer, u16) {
+    let (balancer, port) = (balancer(), free_port());
+    let mut targets = group("g", vec![target(address)]);
+    targets.health_check.enabled = false;
+    let rules = vec![default_rule(forward(&[("g", 1)]))];
+    apply(&balancer, configuration(vec![listener(port, Protocol::Http, rules)], vec![targets])).await;
+    (balancer, port)
+}
+
+#[tokio::test]
+async fn a_request_that_meets_the_end_of_a_kept_connection_is_sent_anew_where_it_may_be() {
+    // AWS documents a 502 for a target that closes with a request outstanding; what may be done twice need not fail.
+    for (method, body, wanted, asked) in [
+        ("GET", Bytes::new(), 200, 3),
+        ("PUT", Bytes::from(vec![7; 40_000]), 200, 3),
+        ("POST", Bytes::from_static(b"once"), 502, 2),
+    ] {
+        let (address, count) = closes_kept_connections(false).await;
+        let (_balancer, port) = in_front_of(address).await;
+        for expected in [200, wanted] {
+            let request = Request::builder().method(method).uri("/").header("host", "h");
+            let response = send(port, request.body(Full::new(body.clone())).unwrap()).await;
+            assert_eq!(response.status(), expected, "{method}");
+            let answer = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(expected != 200 || answer == body, "{method}: all of it");
+        }
+        assert_eq!(count.load(Ordering::SeqCst), asked, "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_race_the_end_of_kept_connections_neither_hang_nor_fail() {
+    let (address, _) = closes_kept_connections(true).await;
+    let (_balancer, port) = in_front_of(address).await;
+    let clients = (0..4).map(|_| {
+        tokio::spawn(async move {
+            let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            for _ in 0..RACES {
+                sender.ready().await.unwrap();
+                let request = Request::get("/").header("host", "h").body(Full::<Bytes>::default()).unwrap();
+                let response = sender.send_request(request).await.unwrap();
+                assert_eq!(response.status(), 200);
+                response.into_body().collect().await.unwrap();
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        tokio::time::timeout(Duration::from_secs(50), client).await.expect("none hangs").unwrap();
+    }
 }
