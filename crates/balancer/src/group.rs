@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::chance::Chance;
-use crate::configuration::{Algorithm, Target, TargetGroup};
+use crate::configuration::{Algorithm, GroupProtocol, Target, TargetGroup};
 use crate::health;
 use crate::place::Place;
 use crate::upstream::Pool;
@@ -182,7 +182,7 @@ impl Member {
         Outstanding(Arc::clone(self))
     }
 
-    /// Waits until the connections of this member, which was deregistered, must end.
+    /// Waits until the connections of this member, which was deregistered, must end: those that passed on bytes, not requests.
     pub async fn cut_off(&self) {
         let mut cut = self.cut.subscribe();
         // What `wait_for` gives holds a lock: it must not live across another await.
@@ -360,8 +360,11 @@ impl Group {
         members.sort_by(|a, b| a.target.cmp(&b.target));
         *self.members.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(members);
         self.sort_out();
+        // Connections to targets of application load balancers end with the delay at the latest.
+        let cut = configuration.connection_termination
+            || matches!(configuration.protocol, GroupProtocol::Http | GroupProtocol::Https);
         for member in &gone {
-            self.drain(member, configuration.deregistration_delay, configuration.connection_termination);
+            self.drain(member, configuration.deregistration_delay, cut);
         }
         if self.is_in_use() {
             for member in &fresh {
@@ -377,7 +380,8 @@ impl Group {
         *member.checker.lock().unwrap_or_else(PoisonError::into_inner) = Some(checker);
     }
 
-    /// Takes a member out: it gets nothing new, what is under way may end within the delay.
+    /// Takes a member out: it gets nothing new, what is under way may end within the delay. `cut` says whether its connections are
+    /// closed then; a request of HTTP that is under way ends as it will.
     fn drain(self: &Arc<Self>, member: &Arc<Member>, delay: Duration, cut: bool) {
         member.stop_checking();
         let (group, member) = (Arc::downgrade(self), Arc::clone(member));

@@ -346,10 +346,9 @@ async fn what_is_no_request_is_refused_and_the_connection_closed() {
     assert_eq!(server.requests.load(Ordering::SeqCst), before, "none of them reached the target");
 }
 
-#[tokio::test]
-async fn websockets_pass() {
+/// A target that says again what web sockets tell it.
+async fn websocket_echo() -> std::net::SocketAddr {
     use futures_util::{SinkExt as _, StreamExt as _};
-    use tokio_tungstenite::tungstenite::Message;
     let echo = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = echo.local_addr().unwrap();
     tokio::spawn(async move {
@@ -365,6 +364,14 @@ async fn websockets_pass() {
             });
         }
     });
+    address
+}
+
+#[tokio::test]
+async fn websockets_pass() {
+    use futures_util::{SinkExt as _, StreamExt as _};
+    use tokio_tungstenite::tungstenite::Message;
+    let address = websocket_echo().await;
     let (balancer, port) = (balancer(), free_port());
     let mut group = group("g", vec![target(address)]);
     group.health_check.protocol = balancer::configuration::GroupProtocol::Tcp;
@@ -381,6 +388,32 @@ async fn websockets_pass() {
     // An upgrade that is none of WebSocket goes through as a plain request, and the connection lives on.
     let (status, _, _) = get(port, "/", &[]).await;
     assert!(status == 400 || status == 502 || status == 200, "{status}");
+}
+
+#[tokio::test]
+async fn a_websocket_ends_with_the_deregistration_delay_of_its_target_and_not_before() {
+    use futures_util::{SinkExt as _, StreamExt as _};
+    use tokio_tungstenite::tungstenite::Message;
+    let address = websocket_echo().await;
+    let (balancer, port) = (balancer(), free_port());
+    let with = |targets| {
+        let mut group = group("g", targets);
+        group.health_check.enabled = false;
+        group.deregistration_delay = Duration::from_millis(300);
+        let rules = vec![default_rule(forward(&[("g", 1)]))];
+        configuration(vec![listener(port, Protocol::Http, rules)], vec![group])
+    };
+    apply(&balancer, with(vec![target(address)])).await;
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (mut socket, _) =
+        tokio_tungstenite::client_async(format!("ws://127.0.0.1:{port}/"), stream).await.unwrap();
+    balancer.apply(with(Vec::new())).await;
+    assert_eq!(balancer.target_health("g").unwrap()[0].state, TargetState::Draining);
+    socket.send(Message::text("still here")).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap().as_str(), "still here");
+    wait_for(&balancer, "g", &[]).await;
+    let ended = tokio::time::timeout(Duration::from_secs(5), socket.next()).await;
+    assert!(!matches!(ended.expect("it is cut"), Some(Ok(_))));
 }
 
 #[tokio::test]

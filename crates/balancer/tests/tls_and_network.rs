@@ -13,6 +13,7 @@ use common::http2::{DATA, END_STREAM, GO_AWAY, HEADERS, SETTINGS};
 use common::tls::{BOTH, certificate, connect};
 use common::{
     Server, apply, balancer, configuration, default_rule, forward, free_port, group, listener, target,
+    wait_for,
 };
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -279,6 +280,34 @@ async fn tcp_passes_and_clients_on_this_machine_come_from_the_balancers_port() {
         sent.unwrap();
         received.unwrap();
         assert_eq!(back, bytes);
+    }
+}
+
+#[tokio::test]
+async fn a_flow_outlives_the_deregistration_delay_unless_connections_are_to_be_terminated() {
+    let address = tcp_target("one").await;
+    for terminates in [false, true] {
+        let (balancer, port) = (balancer(), free_port());
+        let with = |targets| {
+            let mut group = network_group("g", GroupProtocol::Tcp, targets);
+            group.deregistration_delay = Duration::from_millis(100);
+            group.connection_termination = terminates;
+            let rules = vec![default_rule(forward(&[("g", 1)]))];
+            configuration(vec![listener(port, Protocol::Tcp, rules)], vec![group])
+        };
+        apply(&balancer, with(vec![target(address)])).await;
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        line(&mut stream).await;
+        balancer.apply(with(Vec::new())).await;
+        wait_for(&balancer, "g", &[]).await;
+        if terminates {
+            let mut byte = [0];
+            let ended = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut byte)).await;
+            assert!(matches!(ended.expect("it is cut"), Ok(0) | Err(_)));
+        } else {
+            stream.write_all(b"on it goes\n").await.unwrap();
+            assert_eq!(line(&mut stream).await, "on it goes\n");
+        }
     }
 }
 
