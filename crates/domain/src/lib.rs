@@ -33,6 +33,7 @@ mod service;
 mod service_deployment;
 mod service_discovery;
 mod subnet;
+mod target_quotas;
 mod task;
 mod task_definition;
 mod task_set;
@@ -107,6 +108,11 @@ pub use service_discovery::{
     DiscoveryService, DiscoveryServiceType, discovery_id, discovery_letters,
 };
 pub use subnet::{Subnet, next_free_address, next_free_ipv6_address};
+pub use target_quotas::{
+    LoadBalancerTargets, NewTarget, REGISTRATIONS_PER_TARGET, TARGETS_PER_APPLICATION_LOAD_BALANCER,
+    TARGETS_PER_NETWORK_LOAD_BALANCER, TARGETS_PER_TARGET_GROUP, TARGETS_PER_ZONE_OF_NETWORK_LOAD_BALANCER,
+    TargetCounts, TargetQuota,
+};
 pub use task::{
     Attachment, AwsVpcConfiguration, ClientTokenUse, Connectivity, DesiredStatus, ELASTIC_NETWORK_INTERFACE,
     HealthStatus, LaunchType, ManagedAgent, NetworkBinding, NetworkMode, RegistryState, StopCode,

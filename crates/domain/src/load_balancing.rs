@@ -226,6 +226,16 @@ pub enum RuleAction {
     },
 }
 
+impl RuleAction {
+    /// The target groups that it forwards to, with their weights; none where it does something else.
+    pub fn target_groups(&self) -> &[(String, u32)] {
+        match self {
+            Self::Forward { target_groups, .. } => target_groups,
+            Self::Redirect { .. } | Self::FixedResponse { .. } => &[],
+        }
+    }
+}
+
 /// A target group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetGroup {

@@ -10,19 +10,26 @@
 //! removed the target, when nothing of the task runs any more, or when the target group's deregistration delay and
 //! [`SLACK_SECONDS`] have passed: a load balancer that is away keeps no task alive. Where capacity is taken back at a fixed
 //! moment, a drain has half of the time that is left, rounded down, and the containers' own end the rest. One that cannot be
-//! registered as yet waits; one whose target group is gone would wait for ever, and is *given up*.
+//! registered as yet waits, and so does one that a quota on
+//! targets has no room for; one whose target group is gone would wait for ever, and is *given up*.
 
 use base::Timestamp;
-use domain::{DesiredStatus, TargetState, Task, TaskStatus, TaskTarget, TransportProtocol};
+use domain::{
+    DesiredStatus, NewTarget, TargetCounts, TargetState, Task, TaskStatus, TaskTarget, TransportProtocol,
+};
 
 /// How long after its deregistration delay a target that is still there is waited for. Ours.
 pub const SLACK_SECONDS: i64 = 10;
+/// When to look again for room in a target group or load balancer that is full. Ours: AWS does not tell.
+pub const ROOM_SECONDS: i64 = 5;
 
 /// What there is of the tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Observed<'a> {
     /// Tasks that are to be registered or taken out, in a stable order.
     pub tasks: &'a [TaskSeen<'a>],
+    /// What the target groups of those that wait have of targets, and the load balancers that forward to them.
+    pub counts: TargetCounts,
 }
 
 /// A task.
@@ -32,6 +39,8 @@ pub struct TaskSeen<'a> {
     pub task: &'a Task,
     /// The EC2 instance that it is on.
     pub ec2_instance_id: Option<&'a str>,
+    /// The zone of its network interface.
+    pub zone: Option<&'a str>,
     /// Of each of [`Task::targets`], in the same order.
     pub groups: Vec<GroupSeen>,
 }
@@ -98,10 +107,11 @@ pub struct Decision {
 /// Compares where tasks are registered with where they are to be.
 pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Decision {
     let mut decision = Decision::default();
+    let mut counts = observed.counts.clone();
     for (index, seen) in observed.tasks.iter().enumerate() {
         if serves(seen.task) {
             if seen.task.last_status == TaskStatus::Activating {
-                register(index, seen, &mut decision);
+                register(index, seen, &mut counts, now, &mut decision);
             }
             continue;
         }
@@ -130,7 +140,18 @@ fn serves(task: &Task) -> bool {
     task.desired_status == DesiredStatus::Running && task.last_status < TaskStatus::Deactivating
 }
 
-fn register(index: usize, seen: &TaskSeen<'_>, decision: &mut Decision) {
+/// The zone that a task is registered in with a target group of this type: as an address, that of its interface.
+pub fn zone_in<'a>(seen: &TaskSeen<'a>, target_type: Option<&str>) -> Option<&'a str> {
+    seen.zone.filter(|_| target_type == Some("ip"))
+}
+
+fn register(
+    index: usize,
+    seen: &TaskSeen<'_>,
+    counts: &mut TargetCounts,
+    now: Timestamp,
+    decision: &mut Decision,
+) {
     let mut targets = Vec::new();
     for (place, target) in seen.task.targets.iter().enumerate() {
         let group = seen.groups.get(place);
@@ -158,7 +179,25 @@ fn register(index: usize, seen: &TaskSeen<'_>, decision: &mut Decision) {
             }
         }
     }
-    decision.actions.push(Action::Register { task: index, targets });
+    let new: Vec<NewTarget<'_>> = targets
+        .iter()
+        .map(|(place, (target, _))| NewTarget {
+            target_group: seen.task.targets[*place].target_group.as_str(),
+            target,
+            zone: zone_in(seen, seen.groups[*place].target_type.as_deref()),
+        })
+        .collect();
+    match counts.enter(&new) {
+        Ok(()) => decision.actions.push(Action::Register { task: index, targets }),
+        Err(quota) => {
+            decision.report.push((index, quota.to_string()));
+            wake(decision, now.plus_seconds(ROOM_SECONDS));
+        }
+    }
+}
+
+fn wake(decision: &mut Decision, at: Timestamp) {
+    decision.wake_at = Some(decision.wake_at.map_or(at, |there| there.min(at)));
 }
 
 /// The address of the task's own interface, and the container's port.
@@ -203,7 +242,7 @@ fn is_over(seen: &TaskSeen<'_>, place: usize, now: Timestamp, decision: &mut Dec
         until = until.min(began.plus_millis(stop_by.since_millis(began).max(0) / 2));
     }
     if now < until {
-        decision.wake_at = Some(decision.wake_at.map_or(until, |there| there.min(until)));
+        wake(decision, until);
     }
     now >= until
 }
@@ -257,8 +296,24 @@ mod tests {
     }
 
     fn decide_one(task: &Task, groups: &[GroupSeen], now: i64) -> Decision {
-        let seen = [TaskSeen { task, ec2_instance_id: Some("i-1"), groups: groups.to_vec() }];
-        decide(&Observed { tasks: &seen }, at(now))
+        let seen = [TaskSeen { task, ec2_instance_id: Some("i-1"), zone: None, groups: groups.to_vec() }];
+        decide(&Observed { tasks: &seen, counts: TargetCounts::default() }, at(now))
+    }
+
+    #[test]
+    fn a_full_target_group_has_room_for_the_last_one_and_the_others_wait() {
+        let waits = task(TaskStatus::Activating, vec![target("a", TargetState::Unregistered)]);
+        let arn = waits.targets[0].target_group.to_string();
+        let of = || TaskSeen { task: &waits, ec2_instance_id: None, zone: None, groups: vec![group(false)] };
+        let seen = [of(), of()];
+        let mut counts = TargetCounts::default();
+        counts.add_group(arn.clone(), domain::TARGETS_PER_TARGET_GROUP - 1, Vec::new());
+        let decision = decide(&Observed { tasks: &seen, counts }, at(100));
+        let registered = Action::Register { task: 0, targets: vec![(0, ("10.0.0.1".to_owned(), 80))] };
+        assert_eq!(decision.actions, [registered]);
+        let reason = domain::TargetQuota::TargetGroup(arn).to_string();
+        assert_eq!(decision.report, [(1, reason)]);
+        assert_eq!(decision.wake_at, Some(at(100 + ROOM_SECONDS)), "it is looked at again");
     }
 
     #[test]

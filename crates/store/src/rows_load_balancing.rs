@@ -1,9 +1,11 @@
 //! Where load balancers, listeners, rules, target groups, targets and certificates live.
 
+use std::collections::BTreeSet;
+
 use base::{Arn, Scope, Timestamp};
 use domain::{
-    Certificate, Listener, ListenerRule, LoadBalancer, RuleAction, TargetDescription, TargetGroup,
-    TargetRegistration,
+    Certificate, Listener, ListenerRule, LoadBalancer, LoadBalancerTargets, TargetCounts, TargetDescription,
+    TargetGroup, TargetRegistration,
 };
 
 use crate::key::number_part;
@@ -59,10 +61,8 @@ impl Row for ListenerRule {
         listener_rule_key(&self.scope, &self.load_balancer, &self.listener, &self.id)
     }
     fn indexes(&self, sink: &mut IndexSink) {
-        if let RuleAction::Forward { target_groups, .. } = &self.action {
-            for (arn, _) in target_groups {
-                sink.add(RULES_BY_TARGET_GROUP, &[arn]);
-            }
+        for (arn, _) in self.action.target_groups() {
+            sink.add(RULES_BY_TARGET_GROUP, &[arn]);
         }
     }
 }
@@ -192,6 +192,46 @@ pub fn targets_of(snapshot: &Snapshot, group: &TargetGroup) -> Vec<Versioned<Tar
     snapshot.scan::<TargetRegistration>(prefix, None).collect()
 }
 
+/// The ARNs of the target groups that a load balancer forwards to, whatever the weight.
+pub fn target_groups_of(snapshot: &Snapshot, scope: &Scope, load_balancer: &str) -> BTreeSet<String> {
+    let rules = snapshot.scan::<ListenerRule>(Key::prefix(scope, &[load_balancer]), None);
+    rules.flat_map(|rule| rule.action.target_groups().to_vec()).map(|(arn, _)| arn).collect()
+}
+
+/// Counts the targets of these groups into `counts`, those that drain too.
+pub fn count_targets(snapshot: &Snapshot, counts: &mut LoadBalancerTargets, groups: &BTreeSet<String>) {
+    for group in groups.iter().filter_map(|arn| target_group_by_arn(snapshot, arn)) {
+        for row in targets_of(snapshot, &group) {
+            counts.count(&row.target, row.zone.as_deref());
+        }
+    }
+}
+
+/// What these target groups have of targets, and the load balancers that forward to them.
+pub fn target_counts<'a>(
+    snapshot: &Snapshot,
+    groups: impl IntoIterator<Item = &'a TargetGroup>,
+) -> TargetCounts {
+    let mut counts = TargetCounts::default();
+    for group in groups {
+        let mut load_balancers = Vec::new();
+        for rule in rules_of_target_group(snapshot, group) {
+            let arn = rule.load_balancer_arn().to_string();
+            if !counts.has_load_balancer(&arn) {
+                let mut targets = LoadBalancerTargets::new(arn.clone(), rule.load_balancer_type);
+                let all = target_groups_of(snapshot, &rule.scope, &rule.load_balancer);
+                count_targets(snapshot, &mut targets, &all);
+                counts.add_load_balancer(targets);
+            }
+            if !load_balancers.contains(&arn) {
+                load_balancers.push(arn);
+            }
+        }
+        counts.add_group(group.arn().to_string(), targets_of(snapshot, group).len(), load_balancers);
+    }
+    counts
+}
+
 /// Registers targets with a group, in `transaction`, on condition that the group is not changed meanwhile. One that is
 /// registered stays as it is, one that drains is taken back.
 pub fn register_targets(
@@ -260,7 +300,7 @@ pub fn register(options: Options) -> Options {
 mod tests {
     use super::*;
     use crate::Store;
-    use domain::{LoadBalancerType, TargetGroupHealthCheck};
+    use domain::{LoadBalancerType, RuleAction, TargetGroupHealthCheck};
 
     fn scope() -> Scope {
         Scope::new("123456789012".parse().unwrap(), "us-east-1".parse().unwrap())

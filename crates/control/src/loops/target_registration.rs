@@ -10,17 +10,18 @@ use std::time::Duration;
 
 use base::{Arn, Timestamp};
 use domain::{
-    ContainerInstance, DeploymentControllerType, OutboxMessage, Service, ServiceStatus, StopCode,
+    ContainerInstance, DeploymentControllerType, OutboxMessage, Service, ServiceStatus, StopCode, Subnet,
     TargetDescription, TargetGroup, TargetRegistration, TargetState, Task, TaskStatus, TaskTarget,
 };
 use futures_util::StreamExt as _;
-use scheduler::target_registration::{Action, Decision, GroupSeen, Observed, TaskSeen, decide};
+use scheduler::target_registration::{Action, Decision, GroupSeen, Observed, TaskSeen, decide, zone_in};
 use scheduler::task_lifecycle;
 use store::rows::{TASKS_BY_TARGET, TASKS_MOVING_TARGETS, container_instance_key};
 use store::rows_load_balancing::{
-    deregister_targets, register_targets, target_group_by_arn, target_registration_key,
+    deregister_targets, register_targets, target_counts, target_group_by_arn, target_registration_key,
 };
 use store::rows_service::service_key;
+use store::rows_vpc::subnet_key;
 use store::{Change, Key, Row as _, Snapshot, Transaction, Versioned, number_part};
 
 use super::services::events::Messages;
@@ -222,20 +223,28 @@ fn pass(control: &Control, snapshot: &Snapshot, key: &Moving) -> (Transaction, P
     let groups = groups(snapshot, &rows);
     let instances: Vec<Option<Versioned<ContainerInstance>>> =
         rows.iter().map(|row| container_instance(snapshot, row)).collect();
+    let subnets: Vec<Option<Versioned<Subnet>>> = rows.iter().map(|row| subnet(snapshot, row)).collect();
     let seen: Vec<TaskSeen<'_>> = rows
         .iter()
-        .zip(&instances)
-        .map(|(row, instance)| TaskSeen {
+        .zip(instances.iter().zip(&subnets))
+        .map(|(row, (instance, subnet))| TaskSeen {
             task: row.value.as_ref(),
             ec2_instance_id: instance.as_ref().map(|instance| instance.ec2_instance_id.as_str()),
+            zone: subnet.as_ref().map(|subnet| subnet.availability_zone.as_str()),
             groups: row.targets.iter().map(|target| group_seen(snapshot, &groups, target)).collect(),
         })
         .collect();
-    let decision = decide(&Observed { tasks: &seen }, now);
+    // Counting is for those that come: those that go are in no quota's way.
+    let come = rows.iter().filter(|row| row.last_status == TaskStatus::Activating);
+    let wanted: BTreeSet<&Arn> =
+        come.flat_map(|row| &row.targets).map(|target| &target.target_group).collect();
+    let wanted = wanted.into_iter().filter_map(|arn| groups.get(arn)).map(|group| &**group);
+    let decision = decide(&Observed { tasks: &seen, counts: target_counts(snapshot, wanted) }, now);
     let mut work = Work {
         snapshot,
         now,
         rows: &rows,
+        seen: &seen,
         groups: &groups,
         service: service.as_ref(),
         told: Told::default(),
@@ -258,6 +267,11 @@ fn container_instance(snapshot: &Snapshot, task: &Task) -> Option<Versioned<Cont
     let arn = task.container_instance.as_ref()?;
     let (cluster, id) = arn.resource().strip_prefix("container-instance/")?.split_once('/')?;
     snapshot.get::<ContainerInstance>(&container_instance_key(&arn.scope()?, cluster, id))
+}
+
+fn subnet(snapshot: &Snapshot, task: &Task) -> Option<Versioned<Subnet>> {
+    let subnet = task.network_interface()?.details.get("subnetId")?;
+    snapshot.get::<Subnet>(&subnet_key(&task.scope, subnet))
 }
 
 fn registration(
@@ -297,6 +311,7 @@ struct Work<'a> {
     snapshot: &'a Snapshot,
     now: Timestamp,
     rows: &'a [Versioned<Task>],
+    seen: &'a [TaskSeen<'a>],
     groups: &'a BTreeMap<Arn, Versioned<TargetGroup>>,
     service: Option<&'a Versioned<Service>>,
     told: Told,
@@ -320,7 +335,9 @@ impl Work<'_> {
                     let row = &self.rows[*task];
                     for (place, (target, port)) in targets {
                         let group = &row.targets[*place].target_group;
-                        come.entry(group).or_default().push(description(target, *port));
+                        let seen = &self.seen[*task];
+                        let zone = zone_in(seen, seen.groups[*place].target_type.as_deref());
+                        come.entry(group).or_default().push(description(target, *port, zone));
                         let told = (self.task_set(row), group.clone());
                         *self.told.registered.entry(told).or_default() += 1;
                     }
@@ -333,7 +350,7 @@ impl Work<'_> {
                     for place in targets {
                         let there = &row.targets[*place];
                         if let Some((target, port)) = &there.target {
-                            go.entry(&there.target_group).or_default().push(description(target, *port));
+                            go.entry(&there.target_group).or_default().push(description(target, *port, None));
                             let told = (self.task_set(row), there.target_group.clone());
                             *self.told.deregistered.entry(told).or_default() += 1;
                         }
@@ -414,8 +431,8 @@ impl Work<'_> {
     }
 }
 
-fn description(target: &str, port: u16) -> TargetDescription {
-    TargetDescription { target: target.to_owned(), port, zone: None }
+fn description(target: &str, port: u16, zone: Option<&str>) -> TargetDescription {
+    TargetDescription { target: target.to_owned(), port, zone: zone.map(str::to_owned) }
 }
 
 /// Takes the load balancers' verdicts on a task into its row.

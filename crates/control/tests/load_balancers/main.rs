@@ -479,6 +479,44 @@ async fn f22_registered_before_it_runs_and_drained_before_it_is_told_to_stop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tasks_beyond_the_quota_on_targets_wait_until_there_is_room() {
+    let mut world = World::new().await;
+    world.balancer.away = true;
+    let other = |number: usize| domain::TargetDescription {
+        target: format!("10.0.{}.{}", number / 250, number % 250),
+        port: 80,
+        zone: None,
+    };
+    let now = world.clock.now();
+    let others: Vec<_> =
+        (1..1000).map(|number| TargetRegistration::new(&group("green"), &other(number), now)).collect();
+    let mut transaction = Transaction::new();
+    for row in &others {
+        transaction.put(row.clone());
+    }
+    world.store.transact(transaction).await.unwrap();
+    world.create(json!({})).await;
+    world.pass(20).await;
+    assert_eq!(world.statuses(), ["ACTIVATING", "RUNNING"]);
+    let registered: Vec<_> =
+        world.registrations().into_iter().filter(|row| row.target_group == "blue").collect();
+    assert_eq!(registered.len(), 1);
+    assert_eq!(registered[0].zone.as_deref(), Some("us-east-1a"), "as RegisterTargets fills it in");
+    let front = rule(PRODUCTION, None, &[]).load_balancer_arn();
+    let reason = format!(
+        "The maximum number of targets per load balancer '1000' has been reached on load balancer '{front}'"
+    );
+    let said = format!("(service web) failed to register targets. Reason: {reason}.");
+    assert_eq!(world.events().iter().filter(|event| **event == said).count(), 1, "{:?}", world.events());
+    let row = world.store.snapshot().get::<TargetRegistration>(&store::Row::key(&others[0])).unwrap();
+    let mut transaction = Transaction::new();
+    transaction.remove(&row);
+    world.store.transact(transaction).await.unwrap();
+    world.pass(10).await;
+    assert_eq!(world.statuses(), ["RUNNING", "RUNNING"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn f27_a_load_balancer_that_is_away_holds_up_no_task_for_ever() {
     let mut world = World::new().await;
     world.create(json!({"desiredCount": 1})).await;

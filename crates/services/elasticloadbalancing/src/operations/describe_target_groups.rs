@@ -14,7 +14,7 @@ use wire::{Call, Fault, Operation, Permission};
 use crate::Elasticloadbalancing;
 use crate::faults::validation;
 use crate::listing;
-use crate::resources::{action, load_balancer, target_group};
+use crate::resources::{load_balancer, target_group};
 
 impl Operation<DescribeTargetGroups> for Elasticloadbalancing {
     fn permissions(&self, _call: &Call, _input: &DescribeTargetGroupsInput) -> Vec<Permission> {
@@ -69,7 +69,7 @@ fn of_load_balancer(
     let mut arns = BTreeSet::new();
     for listener in rows_load_balancing::listeners_of(snapshot, &load_balancer) {
         for rule in rows_load_balancing::rules_of(snapshot, &listener) {
-            arns.extend(action::target_groups(&rule.action).iter().map(|(arn, _)| arn.clone()));
+            arns.extend(rule.action.target_groups().iter().map(|(arn, _)| arn.clone()));
         }
     }
     Ok(arns.iter().filter_map(|arn| rows_load_balancing::target_group_by_arn(snapshot, arn)).collect())

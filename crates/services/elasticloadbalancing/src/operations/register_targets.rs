@@ -5,12 +5,13 @@
 //! as it is, one that drains is taken back.
 
 use api::elasticloadbalancing::operations::RegisterTargets;
-use api::elasticloadbalancing::{RegisterTargetsInput, RegisterTargetsOutput, faults};
+use api::elasticloadbalancing::{RegisterTargetsInput, RegisterTargetsOutput};
+use domain::NewTarget;
 use store::{Transaction, rows_load_balancing};
 use wire::{Call, Fault, Operation, Permission};
 
 use crate::faults::{of_update, validation};
-use crate::resources::{action, target, target_group};
+use crate::resources::{target, target_group};
 use crate::{Elasticloadbalancing, quotas};
 
 impl Operation<RegisterTargets> for Elasticloadbalancing {
@@ -32,19 +33,18 @@ impl Operation<RegisterTargets> for Elasticloadbalancing {
             let is_known = |target: &domain::TargetDescription| {
                 known.iter().any(|row| row.target == target.target && row.port == target.port)
             };
-            let added: Vec<_> = targets.iter().filter(|target| !is_known(target)).cloned().collect();
-            for arn in target_group::load_balancer_arns(snapshot, &group) {
-                if let Some(load_balancer) = rows_load_balancing::load_balancer_by_arn(snapshot, &arn) {
-                    let groups = action::named_groups(snapshot, &load_balancer);
-                    action::check_targets(snapshot, &load_balancer, &groups, &added)?;
-                }
-            }
-            if known.len() + added.len() > quotas::TARGETS_PER_TARGET_GROUP {
-                let maximum = quotas::TARGETS_PER_TARGET_GROUP;
-                return Err(faults::too_many_targets_exception(format!(
-                    "The maximum number of targets '{maximum}' of a target group has been reached"
-                )));
-            }
+            let arn = group.arn();
+            let added: Vec<_> = targets
+                .iter()
+                .filter(|target| !is_known(target))
+                .map(|target| NewTarget {
+                    target_group: arn.as_str(),
+                    target: &target.target,
+                    zone: target.zone.as_deref(),
+                })
+                .collect();
+            let mut counts = rows_load_balancing::target_counts(snapshot, [&*group]);
+            counts.enter(&added).map_err(|quota| quotas::of_targets(&quota))?;
             let mut transaction = Transaction::new();
             rows_load_balancing::register_targets(snapshot, &mut transaction, &group, &targets, call.now);
             Ok((transaction, ()))
@@ -134,7 +134,9 @@ mod tests {
         server.listener(&arn, 81, &two).await;
         server.ok(&register(&one, &at_ports(&address(0, 9), 1..600))).await;
         server.ok(&register(&two, &at_ports(&address(0, 9), 1000..1401))).await;
-        let many = "The maximum number of targets '1000' of a load balancer has been reached";
+        let many = format!(
+            "The maximum number of targets per load balancer '1000' has been reached on load balancer '{arn}'"
+        );
         assert_eq!(
             server.fault(&register(&two, &at_ports(&address(1, 9), 1..2))).await,
             format!("400 TooManyTargets: {many}")
@@ -156,7 +158,7 @@ mod tests {
         server.ok(&register(&tcp, &at_ports(&address(1, 9), 1..2))).await;
         let full = server.fault(&register(&tcp, &at_ports(&address(0, 10), 1..2))).await;
         assert!(
-            full.ends_with("'500' of an Availability Zone of a load balancer has been reached"),
+            full.ends_with(&format!("per Availability Zone '500' has been reached on load balancer '{arn}'")),
             "{full}"
         );
     }
@@ -175,7 +177,9 @@ mod tests {
             format!("Action=RegisterTargets&TargetGroupArn={group}&Targets.member.1.Id={}", address(1010));
         assert_eq!(
             server.fault(&more).await,
-            "400 TooManyTargets: The maximum number of targets '1000' of a target group has been reached"
+            format!(
+                "400 TooManyTargets: The maximum number of targets per target group '1000' has been reached on target group '{group}'"
+            )
         );
     }
 }

@@ -1,13 +1,11 @@
 //! What rules do. Source: "Action types for listener rules", "Action" data type.
 
-use std::collections::BTreeSet;
-
 use api::elasticloadbalancing::{
     Action, FixedResponseActionConfig, ForwardActionConfig, RedirectActionConfig,
     TargetGroupStickinessConfig, TargetGroupTuple, faults,
 };
-use domain::{LoadBalancer, LoadBalancerType, RuleAction, TargetDescription, TargetGroup};
-use store::{Snapshot, Transaction, Versioned, rows_load_balancing};
+use domain::{LoadBalancer, LoadBalancerTargets, LoadBalancerType, RuleAction, TargetGroup};
+use store::{Snapshot, Transaction, rows_load_balancing};
 use wire::Fault;
 
 use super::target_group;
@@ -203,14 +201,6 @@ fn parse_fixed_response(config: Option<FixedResponseActionConfig>) -> Result<Rul
     Ok(RuleAction::FixedResponse { status, content_type, body })
 }
 
-/// The target groups that an action names.
-pub(crate) fn target_groups(action: &RuleAction) -> &[(String, u32)] {
-    match action {
-        RuleAction::Forward { target_groups, .. } => target_groups,
-        _ => &[],
-    }
-}
-
 /// Checks that the load balancer can forward to the action's groups, and writes their rows again, so that none is deleted
 /// or taken by another load balancer meanwhile.
 pub(crate) fn join_groups(
@@ -221,8 +211,9 @@ pub(crate) fn join_groups(
     action: &RuleAction,
 ) -> Result<(), Fault> {
     let arn = load_balancer.arn().to_string();
-    let mut named = named_groups(snapshot, load_balancer);
-    for (group_arn, _) in target_groups(action) {
+    let mut named =
+        rows_load_balancing::target_groups_of(snapshot, &load_balancer.scope, &load_balancer.name);
+    for (group_arn, _) in action.target_groups() {
         let group = target_group::find(snapshot, &load_balancer.scope, group_arn)?;
         check_group(load_balancer, listener_protocol, &group)?;
         if target_group::load_balancer_arns(snapshot, &group).iter().any(|other| *other != arn) {
@@ -233,7 +224,9 @@ pub(crate) fn join_groups(
         named.insert(group_arn.clone());
         target_group::touch(transaction, &group);
     }
-    check_targets(snapshot, load_balancer, &named, &[])?;
+    let mut targets = LoadBalancerTargets::new(arn, load_balancer.load_balancer_type);
+    rows_load_balancing::count_targets(snapshot, &mut targets, &named);
+    targets.check_all().map_err(|quota| quotas::of_targets(&quota))?;
     if named.len() > quotas::TARGET_GROUPS_PER_LOAD_BALANCER {
         let maximum = quotas::TARGET_GROUPS_PER_LOAD_BALANCER;
         return Err(faults::too_many_unique_target_groups_per_load_balancer_exception(format!(
@@ -241,31 +234,6 @@ pub(crate) fn join_groups(
         )));
     }
     Ok(())
-}
-
-/// Whether a load balancer may have the targets of the groups that it forwards to, and `added` ones.
-pub(crate) fn check_targets(
-    snapshot: &Snapshot,
-    load_balancer: &LoadBalancer,
-    groups: &BTreeSet<String>,
-    added: &[TargetDescription],
-) -> Result<(), Fault> {
-    let groups = groups.iter().filter_map(|arn| rows_load_balancing::target_group_by_arn(snapshot, arn));
-    let registered: Vec<_> =
-        groups.flat_map(|group| rows_load_balancing::targets_of(snapshot, &group)).collect();
-    let registered = registered.iter().map(|row| (row.target.as_str(), row.zone.as_deref()));
-    let added = added.iter().map(|target| (target.target.as_str(), target.zone.as_deref()));
-    quotas::check_targets(load_balancer, registered.chain(added))
-}
-
-/// The target groups that a load balancer forwards to.
-pub(crate) fn named_groups(snapshot: &Snapshot, load_balancer: &LoadBalancer) -> BTreeSet<String> {
-    let listeners = rows_load_balancing::listeners_of(snapshot, load_balancer);
-    let rules = listeners.iter().flat_map(|listener| rows_load_balancing::rules_of(snapshot, listener));
-    let groups = |rule: Versioned<domain::ListenerRule>| {
-        target_groups(&rule.action).iter().map(|(arn, _)| arn.clone()).collect::<Vec<_>>()
-    };
-    rules.flat_map(groups).collect()
 }
 
 fn check_group(load_balancer: &LoadBalancer, protocol: &str, group: &TargetGroup) -> Result<(), Fault> {
