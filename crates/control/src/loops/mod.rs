@@ -12,5 +12,6 @@ pub mod load_balancers;
 pub mod placement_queue;
 pub mod service_discovery;
 pub mod services;
+mod slow_scan;
 pub mod target_registration;
 pub mod task_network;

@@ -26,6 +26,7 @@ use store::rows_vpc::find_default_vpc;
 use store::{Change, Key, Snapshot, Transaction, Versioned};
 
 use super::services::events::Messages;
+use super::slow_scan::SlowScan;
 use crate::Control;
 
 /// Services that are worked on at once: their transactions share disk writes.
@@ -48,11 +49,13 @@ pub async fn run(control: Control) {
         let mut services: BTreeSet<Moving> = waiting(&snapshot);
         let mut made: BTreeSet<Arn> = made_by_services(&snapshot);
         drop(snapshot);
+        let mut scan = SlowScan::new(SLOW_SCAN);
         loop {
-            let failed = work(&control, std::mem::take(&mut services)).await;
+            services = work(&control, std::mem::take(&mut services)).await;
             tidy(&control, std::mem::take(&mut made)).await;
-            let wait = if failed.is_empty() { SLOW_SCAN } else { FAILED };
-            services = failed;
+            if !services.is_empty() {
+                scan.within(FAILED);
+            }
             tokio::select! {
                 biased;
                 change = feed.next() => match change {
@@ -62,12 +65,15 @@ pub async fn run(control: Control) {
                         break;
                     }
                 },
-                () = tokio::time::sleep(wait) => services.extend(waiting(&control.store.snapshot())),
+                () = tokio::time::sleep_until(scan.at()) => {}
             }
             // All that has come in the meantime goes together.
             let snapshot = control.store.snapshot();
             while let Ok(Some(batch)) = feed.try_next() {
                 take(&snapshot, &batch.changes, &mut services, &mut made);
+            }
+            if scan.is_due() {
+                services.extend(waiting(&snapshot));
             }
         }
     }

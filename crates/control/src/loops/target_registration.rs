@@ -25,6 +25,7 @@ use store::rows_vpc::subnet_key;
 use store::{Change, Key, Row as _, Snapshot, Transaction, Versioned, number_part};
 
 use super::services::events::Messages;
+use super::slow_scan::SlowScan;
 use crate::Control;
 
 /// Services, or tasks, that are worked on at once: their transactions share disk writes.
@@ -61,13 +62,13 @@ pub async fn run(control: Control) {
         let mut feed = control.store.changes(snapshot.version());
         let mut mind = Mind::of(&snapshot);
         drop(snapshot);
+        let mut scan = SlowScan::new(SLOW_SCAN);
         loop {
             mind.work(&control).await;
             let now = control.clock.now();
             let due = mind.timers.values().min().map(|at| at.since_millis(now).max(1));
             let wait = due.and_then(|due| u64::try_from(due).ok()).map_or(SLOW_SCAN, Duration::from_millis);
-            let wait = if mind.services.is_empty() { wait.min(SLOW_SCAN) } else { Duration::ZERO };
-            let is_slow_scan = wait == SLOW_SCAN;
+            let wait = if mind.services.is_empty() { wait } else { Duration::ZERO };
             tokio::select! {
                 biased;
                 change = feed.next() => match change {
@@ -77,16 +78,16 @@ pub async fn run(control: Control) {
                         break;
                     }
                 },
-                () = tokio::time::sleep(wait) => {
-                    if is_slow_scan {
-                        mind.services.extend(all_that_move(&control.store.snapshot()));
-                    }
-                }
+                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep_until(scan.at()) => {}
             }
             // All that has come in the meantime goes together.
             let snapshot = control.store.snapshot();
             while let Ok(Some(batch)) = feed.try_next() {
                 mind.take(&snapshot, &batch.changes);
+            }
+            if scan.is_due() {
+                mind.services.extend(all_that_move(&snapshot));
             }
             mind.ring(control.clock.now());
         }

@@ -14,9 +14,9 @@ use domain::{ExpressIngress, ExpressLoadBalancer, ExpressService, ManagedResourc
 use scheduler::express_ingress::decide;
 use store::rows_gateway::{express_load_balancer_key, express_service_key};
 use store::{Change, Key, Prefix, Row as _, Snapshot, Transaction, UpdateError};
-use tokio::time::Instant;
 use wire::Fault;
 
+use super::slow_scan::SlowScan;
 use crate::Control;
 use gather::Gathered;
 
@@ -32,10 +32,10 @@ pub async fn run(control: Control) {
         let mut feed = control.store.changes(snapshot.version());
         let mut keys = everything(&snapshot);
         drop(snapshot);
-        let mut scan_at = Instant::now() + SLOW_SCAN;
+        let mut scan = SlowScan::new(SLOW_SCAN);
         loop {
             if work(&control, std::mem::take(&mut keys)).await {
-                scan_at = scan_at.min(Instant::now() + RETRY);
+                scan.within(RETRY);
             }
             tokio::select! {
                 biased;
@@ -46,15 +46,14 @@ pub async fn run(control: Control) {
                         break;
                     }
                 },
-                () = tokio::time::sleep_until(scan_at) => {}
+                () = tokio::time::sleep_until(scan.at()) => {}
             }
             // All that has come in the meantime goes together.
             let snapshot = control.store.snapshot();
             while let Ok(Some(batch)) = feed.try_next() {
                 take(&snapshot, &batch.changes, &mut keys);
             }
-            if Instant::now() >= scan_at {
-                scan_at = Instant::now() + SLOW_SCAN;
+            if scan.is_due() {
                 keys.extend(everything(&snapshot));
             }
         }
