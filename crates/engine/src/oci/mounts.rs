@@ -164,7 +164,7 @@ fn tmpfs_mount(tmpfs: &Tmpfs) -> Result<Value, String> {
 }
 
 /// Absolute and without `..`: the rest is up to the resolution inside the root.
-fn destination(path: &Path) -> Result<PathBuf, String> {
+pub(crate) fn destination(path: &Path) -> Result<PathBuf, String> {
     let plain = path.is_absolute()
         && path != Path::new("/")
         && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));

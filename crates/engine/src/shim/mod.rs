@@ -14,6 +14,7 @@ pub(crate) mod protocol;
 mod report;
 mod serve;
 pub(crate) mod socket;
+mod volumes;
 
 pub(crate) use conceal::conceal;
 

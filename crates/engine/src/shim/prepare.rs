@@ -43,7 +43,7 @@ pub(super) fn prepare(directory: &Path, spec: &ContainerSpec, cgroup: Cgroup) ->
         root.make_file(Path::new(name))
             .map_err(|error| format!("cannot make /{name} in the image: {error}"))?;
     }
-    make_mount_points(&root, spec)?;
+    let mounted = super::volumes::resolve(&directory.join(layout::PRIVATE), &root, spec)?;
     make_working_directory(&root, spec)?;
     let capabilities =
         oci::capabilities::effective(&spec.capabilities_add, &spec.capabilities_drop, spec.privileged)?;
@@ -53,7 +53,7 @@ pub(super) fn prepare(directory: &Path, spec: &ContainerSpec, cgroup: Cgroup) ->
     make_cgroup(&cgroup, spec, &rules).map_err(|error| format!("cannot make the cgroup: {error}"))?;
 
     let configuration = oci::configuration(&oci::Resolved {
-        spec,
+        spec: &mounted,
         user: &user,
         nodes: &nodes,
         hostname: &hostname,
@@ -130,21 +130,6 @@ fn write_files(directory: &Path, spec: &ContainerSpec, hostname: &str) -> io::Re
     fs::write(files.join("hostname"), format!("{hostname}\n"))?;
     let hosts = oci::files::hosts(hostname, spec.domainname.as_deref(), &spec.addresses, &spec.extra_hosts);
     fs::write(files.join("hosts"), hosts)
-}
-
-/// Links of the image are followed inside the root, also where their ends are missing: libcontainer would refuse those.
-fn make_mount_points(root: &Root, spec: &ContainerSpec) -> Result<(), String> {
-    let directories = spec.tmpfs.iter().map(|tmpfs| (&tmpfs.path, true));
-    let mounts = spec.mounts.iter().map(|mount| (&mount.destination, mount.source.is_dir()));
-    for (path, directory) in directories.chain(mounts) {
-        // These are file systems of their own, which are not there yet.
-        if ["/proc", "/sys", "/dev"].iter().any(|own| path.starts_with(own)) {
-            continue;
-        }
-        let made = if directory { root.make_directories(path).map(drop) } else { root.make_file(path) };
-        made.map_err(|error| format!("cannot make the mount point {}: {error}", path.display()))?;
-    }
-    Ok(())
 }
 
 /// Docker makes a missing working directory. It may lie in a volume: then it is made in the volume, if that can be written.
