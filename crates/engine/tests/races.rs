@@ -36,7 +36,7 @@ const VICTIM: &str = r#"
 "#;
 
 /// Swaps what is in the shared volume, round and round: `dev` is where the victim's devices are made, `inner` holds mount points.
-const ATTACKER: &str = r#"
+const ATTACKER: &str = r"
     cd /shared
     mkdir -p dev real/net/ipv4
     echo untouched > real/net/ipv4/ip_unprivileged_port_start
@@ -64,7 +64,7 @@ const ATTACKER: &str = r#"
         test $ready || echo round
         ready=1
     done
-"#;
+";
 
 struct Race {
     bench: Bench,
