@@ -6,6 +6,7 @@
 mod arn;
 mod clock;
 mod ids;
+pub mod kernel;
 pub mod limits;
 mod names;
 mod net;

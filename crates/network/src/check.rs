@@ -121,7 +121,7 @@ async fn links() -> Result<String, NetworkError> {
         File::open(&here).map_err(|source| NetworkError::file("cannot open", here, source))?;
     let pair = VethPair {
         name: "rs-check-a",
-        bridge,
+        bridge: Some(bridge),
         peer_name: "rs-check-b",
         peer_mac: MacAddress([0x02, 0, 0, 0, 0, 2]),
         peer_namespace: &peer_namespace,

@@ -56,10 +56,10 @@ pub(crate) struct Link {
     pub(crate) mtu: Option<u32>,
 }
 
-/// A veth pair to be made: one end here as a port of a bridge, the other in a namespace.
+/// A veth pair to be made: one end here, as a port of a bridge or of none, the other in a namespace.
 pub(crate) struct VethPair<'a> {
     pub(crate) name: &'a str,
-    pub(crate) bridge: u32,
+    pub(crate) bridge: Option<u32>,
     pub(crate) peer_name: &'a str,
     pub(crate) peer_mac: MacAddress,
     pub(crate) peer_namespace: &'a File,
@@ -275,24 +275,28 @@ impl Links {
         Ok(messages.iter().filter_map(local).collect())
     }
 
-    /// Makes a veth pair, its far end born in its namespace, and ties the port to the peer's hardware address.
-    pub(crate) async fn add_veth(&self, pair: &VethPair<'_>) -> Result<u32, NetworkError> {
+    /// Makes a veth pair, its far end born in its namespace. Returns the near end's index.
+    pub(crate) async fn make_veth(&self, pair: &VethPair<'_>) -> Result<u32, NetworkError> {
         let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
             .name(pair.peer_name)
             .address(pair.peer_mac.0.to_vec())
             .mtu(pair.mtu)
             .build();
         peer.attributes.push(LinkAttribute::NetNsFd(pair.peer_namespace.as_raw_fd()));
-        let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        let near = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
             .name(pair.name)
             .mtu(pair.mtu)
-            .controller(pair.bridge)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
-            .up()
-            .build();
+            .up();
+        let message = pair.bridge.into_iter().fold(near, LinkMessageBuilder::controller).build();
         let added = self.handle.link().add(message).execute().await;
         added.map_err(failed(format!("cannot make the veth pair {}", pair.name)))?;
-        let index = self.index(pair.name).await?;
+        self.index(pair.name).await
+    }
+
+    /// Makes a veth pair, its far end born in its namespace, and ties the port to the peer's hardware address.
+    pub(crate) async fn add_veth(&self, pair: &VethPair<'_>) -> Result<u32, NetworkError> {
+        let index = self.make_veth(pair).await?;
         let port = LinkBridgePort::new(index)
             .isolated(true)
             .locked(true)

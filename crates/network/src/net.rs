@@ -500,7 +500,7 @@ impl Inner {
         let Attachment { mac, address, prefix_length, gateway, .. } = *attachment;
         let pair = VethPair {
             name: &record.namespace,
-            bridge: bridge.link,
+            bridge: Some(bridge.link),
             peer_name: INTERFACE,
             peer_mac: mac,
             peer_namespace: &new.file,

@@ -2,11 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute};
 use rtnetlink::packet_route::route::RouteScope;
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
-use std::os::fd::AsRawFd as _;
 
 use crate::error::NetworkError;
 use crate::links::{Links, VethPair, failed};
@@ -21,21 +19,7 @@ impl Links {
         address: Ipv4Addr,
     ) -> Result<u32, NetworkError> {
         const HOST: u8 = 32;
-        let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
-            .name(pair.peer_name)
-            .address(pair.peer_mac.0.to_vec())
-            .mtu(pair.mtu)
-            .build();
-        peer.attributes.push(LinkAttribute::NetNsFd(pair.peer_namespace.as_raw_fd()));
-        let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-            .name(pair.name)
-            .mtu(pair.mtu)
-            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
-            .up()
-            .build();
-        let added = self.handle.link().add(message).execute().await;
-        added.map_err(failed(format!("cannot make the veth pair {}", pair.name)))?;
-        let index = self.index(pair.name).await?;
+        let index = self.make_veth(pair).await?;
         self.add_address(index, gateway, HOST).await?;
         self.add_neighbour(index, address.into(), pair.peer_mac).await?;
         let route = RouteMessageBuilder::<Ipv4Addr>::new()

@@ -9,6 +9,7 @@ pub(crate) mod user;
 
 use std::path::Path;
 
+use base::kernel::ULIMITS;
 use serde_json::{Map, Value, json};
 
 use self::user::ResolvedUser;
@@ -186,28 +187,11 @@ fn sysctls(spec: &ContainerSpec) -> Value {
 }
 
 pub(crate) fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<Value>, String> {
-    const KNOWN: [&str; 15] = [
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ];
     let value = |limit: i64| if limit < 0 { u64::MAX } else { limit as u64 };
     ulimits
         .iter()
         .map(|ulimit| {
-            if !KNOWN.contains(&ulimit.name.as_str()) {
+            if !ULIMITS.contains(&ulimit.name.as_str()) {
                 return Err(format!("unknown ulimit: {:?}", ulimit.name));
             }
             let (soft, hard) = (value(ulimit.soft), value(ulimit.hard));

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use base::kernel::is_ipc_system_control;
+
 use crate::error::EngineError;
 use crate::oci::files::is_one_word;
 use crate::overlay::LAYERS_MAXIMUM;
@@ -109,23 +111,13 @@ fn names(spec: &ContainerSpec) -> Result<(), String> {
 
 /// Only parameters that are the container's own: another would be the host's (Docker's list).
 fn sysctls(spec: &ContainerSpec) -> Result<(), String> {
-    const IPC: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
     for (name, value) in &spec.sysctls {
         let name = name.as_str();
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte));
         if !plain || name.contains("..") || value.contains('\n') || value.len() > 4096 {
             return Err(format!("sysctl {name:?}: not a possible name or value"));
         }
-        let ipc = IPC.contains(&name) || name.starts_with("fs.mqueue.");
+        let ipc = is_ipc_system_control(name);
         if !ipc && !name.starts_with("net.") {
             return Err(format!("sysctl {name} is not in a namespace of the container"));
         }

@@ -166,7 +166,7 @@ impl Inner {
         let Attachment { mac, address, prefix_length, gateway, .. } = *attachment;
         let pair = VethPair {
             name: &record.namespace,
-            bridge: 0,
+            bridge: None,
             peer_name: INTERFACE,
             peer_mac: mac,
             peer_namespace: &new.file,

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use api::ecs::{ContainerDefinition, LinuxParameters, Tmpfs, Ulimit};
+use base::kernel::{ULIMITS, is_ipc_system_control};
 use wire::Fault;
 
 use super::containers::setting;
@@ -97,37 +98,6 @@ const TMPFS_OPTIONS: &[&str] = &[
     "mpol",
 ];
 
-/// Source: Ulimit, `name`.
-const ULIMITS: &[&str] = &[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-
-/// Source: SystemControl; beside these every name under `fs.mqueue.` and `net.`.
-const IPC_SYSTEM_CONTROLS: &[&str] = &[
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
-
 /// Checks what speaks to the kernel.
 pub fn check(container: &ContainerDefinition, name: &str) -> Result<(), Fault> {
     if let Some(parameters) = &container.linux_parameters {
@@ -138,9 +108,7 @@ pub fn check(container: &ContainerDefinition, name: &str) -> Result<(), Fault> {
         let namespace = control.namespace.as_deref().unwrap_or_default();
         let value = control.value.as_deref().unwrap_or_default();
         let plain = namespace.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte));
-        let known = IPC_SYSTEM_CONTROLS.contains(&namespace)
-            || namespace.starts_with("fs.mqueue.")
-            || namespace.starts_with("net.");
+        let known = is_ipc_system_control(namespace) || namespace.starts_with("net.");
         if !known || !plain || namespace.contains("..") {
             return Err(setting(name, &format!("The system control '{namespace}' is not supported.")));
         }
