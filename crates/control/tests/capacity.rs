@@ -1,32 +1,19 @@
 //! Capacity providers from the call to the machines: the real operations and loops over a store in memory, with an Auto
 //! Scaling group that launches and ends machines as it is told. Time stands still but for what is slept through.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base::{Clock, Scope, SeededIds, Timestamp};
-use bytes::Bytes;
+use common::Plane;
 use control::seams::{AutoScalingGroup, AutoScalingGroups, GroupInstance, Seams};
-use control::{Control, ControlConfig};
 use domain::{CapacityProvider, ContainerInstance, ContainerInstanceStatus, Task, TaskStatus};
-use ecs::{Ecs, EcsConfig};
 use scheduler::capacity_provider::{Group, Lifecycle};
 use serde_json::{Value, json};
-use store::{Options, Prefix, Snapshot, Store, Transaction};
+use store::{Prefix, Snapshot, Transaction};
 use tokio::sync::watch;
-use tokio::time::Instant;
-use wire::{Authentication, Gateway, GatewaySettings, RootAndNodes};
-
-/// A clock that goes with tokio's.
-struct Slept(Instant);
-
-impl Clock for Slept {
-    fn now(&self) -> Timestamp {
-        let since = i64::try_from(self.0.elapsed().as_millis()).unwrap();
-        Timestamp::from_millis(1_795_348_800_000 + since)
-    }
-}
 
 /// A group that follows its desired capacity when the test lets it.
 #[derive(Default)]
@@ -78,11 +65,18 @@ impl AutoScalingGroups for Growing {
 static ONE_WORLD: Mutex<()> = Mutex::new(());
 
 struct World {
+    plane: Plane,
     _alone: MutexGuard<'static, ()>,
-    gateway: Gateway,
-    store: Store,
     group: Arc<Growing>,
     _stop: watch::Sender<bool>,
+}
+
+impl std::ops::Deref for World {
+    type Target = Plane;
+
+    fn deref(&self) -> &Plane {
+        &self.plane
+    }
 }
 
 /// Sleeps, a second at a time, and gives the store's own thread, which knows nothing of paused time, the time to commit.
@@ -96,32 +90,15 @@ async fn slept(seconds: u64) {
     }
 }
 
-fn scope() -> Scope {
-    Scope::new("000000000000".parse().unwrap(), "us-east-1".parse().unwrap())
-}
-
 impl World {
     async fn new(seams: impl FnOnce(Seams, Arc<Growing>) -> Seams) -> Self {
         let alone = ONE_WORLD.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = Store::ephemeral(store::rows::register(Options::ephemeral()));
-        let ids = Arc::new(SeededIds::new(7));
-        let clock = Arc::new(Slept(Instant::now()));
-        let ecs = Arc::new(Ecs { store: store.clone(), ids: ids.clone(), config: EcsConfig::default() });
-        let gateway = Gateway::new(GatewaySettings {
-            tables: vec![ecs::service(ecs)],
-            authentication: Authentication::Any,
-            authorizer: Arc::new(RootAndNodes),
-            clock: clock.clone(),
-            ids: ids.clone(),
-            default_scope: scope(),
-            endpoint: "http://127.0.0.1:4566".to_owned(),
-        });
+        let plane = Plane::new();
         let group = Arc::new(Growing::default());
         let (stop, stopped) = watch::channel(false);
-        let control = Control::new(store.clone(), clock, ids, ControlConfig::default());
-        let control = control.with_seams(seams(Seams::default(), Arc::clone(&group)));
+        let control = plane.control().with_seams(seams(Seams::default(), Arc::clone(&group)));
         tokio::spawn(control.run(stopped));
-        let world = Self { _alone: alone, gateway, store, group, _stop: stop };
+        let world = Self { plane, _alone: alone, group, _stop: stop };
         world.ok("CreateCluster", json!({})).await;
         let definition = json!({
             "family": "web",
@@ -150,20 +127,6 @@ impl World {
 
     async fn growing() -> Self {
         Self::new(|seams, group| Seams { auto_scaling_groups: group, ..seams }).await
-    }
-
-    async fn ok(&self, operation: &str, body: Value) -> Value {
-        let request = http::Request::post("/")
-            .header("host", "127.0.0.1:4566")
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", format!("AmazonEC2ContainerServiceV20141113.{operation}"))
-            .body(Bytes::from(body.to_string()))
-            .unwrap();
-        let answer = self.gateway.call(request, None).await;
-        let status = answer.status();
-        let answer: Value = serde_json::from_slice(answer.body()).unwrap();
-        assert!(status.is_success(), "{operation} {body}: {answer}");
-        answer
     }
 
     /// A machine of the group joins: room for four tasks.

@@ -1,45 +1,39 @@
 //! Managed daemons from the call to their tasks: the real operations and loops over a store in memory, with agents that do
 //! as they are told. Time stands still but for what is slept through.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use base::{Clock, Scope, SeededIds, Timestamp};
-use bytes::Bytes;
+use base::Scope;
+use common::Plane;
 use control::seams::{AlarmState, Alarms, Seams};
-use control::{Control, ControlConfig};
 use domain::{ContainerInstance, DesiredStatus, OutboxMessage, OutboxOrder, Task, TaskStatus};
-use ecs::{Ecs, EcsConfig};
-use scheduler::task_lifecycle::{self, ContainerReport, TaskReport};
+use scheduler::task_lifecycle::{self};
 use serde_json::{Value, json};
 use store::rows::task_key;
-use store::{Options, Prefix, Store, Transaction};
+use store::{Prefix, Transaction};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use wire::{Authentication, Gateway, GatewaySettings, RootAndNodes};
-
-/// A clock that goes with tokio's.
-struct Slept(Instant);
-
-impl Clock for Slept {
-    fn now(&self) -> Timestamp {
-        let since = i64::try_from(self.0.elapsed().as_millis()).unwrap();
-        Timestamp::from_millis(1_795_348_800_000 + since)
-    }
-}
 
 struct World {
-    gateway: Gateway,
-    store: Store,
-    clock: Arc<Slept>,
-    ids: Arc<SeededIds>,
+    plane: Plane,
     /// The most instances without a running daemon, since the last look.
     most_bare: usize,
     running: Option<(watch::Sender<bool>, JoinHandle<()>)>,
     alarm: Arc<Switch>,
+}
+
+impl std::ops::Deref for World {
+    type Target = Plane;
+
+    fn deref(&self) -> &Plane {
+        &self.plane
+    }
 }
 
 /// The alarm `latency`, as its test wants it.
@@ -52,31 +46,14 @@ impl Alarms for Switch {
     }
 }
 
-fn scope() -> Scope {
-    Scope::new("000000000000".parse().unwrap(), "us-east-1".parse().unwrap())
-}
-
 const DAEMON: &str = "arn:aws:ecs:us-east-1:000000000000:daemon/default/watch";
 
 impl World {
     /// A cluster with the capacity provider `own` and so many machines in it; the image `bad` never starts.
     async fn new(instances: usize) -> Self {
-        let store = Store::ephemeral(store::rows::register(Options::ephemeral()));
-        let ids = Arc::new(SeededIds::new(7));
-        let clock = Arc::new(Slept(Instant::now()));
-        let ecs = Arc::new(Ecs { store: store.clone(), ids: ids.clone(), config: EcsConfig::default() });
-        let settings = GatewaySettings {
-            tables: vec![ecs::service(ecs)],
-            authentication: Authentication::Any,
-            authorizer: Arc::new(RootAndNodes),
-            clock: clock.clone(),
-            ids: ids.clone(),
-            default_scope: scope(),
-            endpoint: "http://127.0.0.1:4566".to_owned(),
-        };
-        let gateway = Gateway::new(settings);
+        let plane = Plane { exit_code: 1, ..Plane::new() };
         let alarm = Arc::default();
-        let mut world = Self { gateway, store, clock, ids, most_bare: 0, running: None, alarm };
+        let mut world = Self { plane, most_bare: 0, running: None, alarm };
         world.start();
         world.begun().await;
         world.ok("CreateCluster", json!({})).await;
@@ -99,10 +76,8 @@ impl World {
 
     fn start(&mut self) {
         let (stop, stopped) = watch::channel(false);
-        let (clock, ids) = (self.clock.clone(), self.ids.clone());
         let seams = Seams { alarms: self.alarm.clone(), ..Seams::default() };
-        let control =
-            Control::new(self.store.clone(), clock, ids, ControlConfig::default()).with_seams(seams);
+        let control = self.control().with_seams(seams);
         self.running = Some((stop, tokio::spawn(control.run(stopped))));
     }
 
@@ -143,23 +118,6 @@ impl World {
         });
         update.await.unwrap();
         arn
-    }
-
-    async fn call(&self, operation: &str, body: Value) -> (u16, Value) {
-        let request = http::Request::post("/")
-            .header("host", "127.0.0.1:4566")
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", format!("AmazonEC2ContainerServiceV20141113.{operation}"))
-            .body(Bytes::from(body.to_string()))
-            .unwrap();
-        let answer = self.gateway.call(request, None).await;
-        (answer.status().as_u16(), serde_json::from_slice(answer.body()).unwrap())
-    }
-
-    async fn ok(&self, operation: &str, body: Value) -> Value {
-        let (status, answer) = self.call(operation, body.clone()).await;
-        assert_eq!(status, 200, "{operation} {body}: {answer}");
-        answer
     }
 
     /// Makes the daemon; its deployment's ARN.
@@ -241,35 +199,6 @@ impl World {
                 }
             }
         }
-    }
-
-    async fn report(&self, id: &str, status: TaskStatus) {
-        let now = self.clock.now();
-        let container = ContainerReport {
-            name: "app".into(),
-            status: Some(status),
-            exit_code: (status == TaskStatus::Stopped).then_some(1),
-            image_digest: Some("sha256:feed".into()),
-            ..ContainerReport::default()
-        };
-        let report =
-            TaskReport { status: Some(status), containers: vec![container], ..TaskReport::default() };
-        self.change_task(id, |task| task_lifecycle::step(task, &report, now).task).await;
-    }
-
-    async fn change_task(&self, id: &str, change: impl Fn(&Task) -> Task) {
-        let update = self.store.update(|snapshot| {
-            let mut transaction = Transaction::new();
-            let key = task_key(&scope(), "default", id);
-            if let Some(row) = snapshot.get::<Task>(&key) {
-                let next = change(&row);
-                if next != *row.value {
-                    transaction.replace(&row, next);
-                }
-            }
-            Ok::<_, std::convert::Infallible>((transaction, ()))
-        });
-        update.await.unwrap();
     }
 
     fn all_tasks(&self) -> Vec<Task> {

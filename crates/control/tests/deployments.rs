@@ -2,13 +2,16 @@
 //! it is told, neighbours that can be told what to say, and a control plane that can be killed. Time goes only where it is
 //! slept through.
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base::{Clock, Scope, SeededIds, Timestamp};
+use base::{Scope, SeededIds};
 use bytes::Bytes;
+use common::{Plane, scope};
 use control::seams::{
     AlarmState, Alarms, CallError, HookCall, HookTargets, MappedHookTargets, Seams, Traffic,
 };
@@ -18,26 +21,15 @@ use domain::{
     ServiceDeploymentStatus, Task, TaskStatus,
 };
 use futures_util::future::BoxFuture;
-use scheduler::task_lifecycle::{self, ContainerReport, TaskReport};
+use scheduler::task_lifecycle::{self};
 use serde_json::{Value, json};
 use store::rows::task_key;
-use store::{Key, Options, Prefix, Store, Transaction};
+use store::{Key, Prefix, Transaction};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use wire::{Authentication, Gateway, GatewaySettings, RootAndNodes};
 
 const FUNCTION: &str = "arn:aws:lambda:us-east-1:000000000000:function:check";
-
-/// A clock that goes with tokio's.
-struct Slept(Instant);
-
-impl Clock for Slept {
-    fn now(&self) -> Timestamp {
-        let since = i64::try_from(self.0.elapsed().as_millis()).unwrap();
-        Timestamp::from_millis(1_795_348_800_000 + since)
-    }
-}
 
 /// What a function does when it is called.
 #[derive(Clone, Debug)]
@@ -96,19 +88,24 @@ fn succeeds() -> Does {
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 struct World {
-    gateway: Gateway,
-    store: Store,
-    clock: Arc<Slept>,
+    plane: Plane,
     neighbours: Arc<Neighbours>,
     seams: Seams,
     /// Families whose tasks end as soon as they start.
     broken: BTreeSet<String>,
     /// What containers end with.
-    exit_code: i32,
     /// The greatest number of lives so far, which gives each its own ids.
     lives: u64,
     control: Option<(watch::Sender<bool>, JoinHandle<()>)>,
     _alone: MutexGuard<'static, ()>,
+}
+
+impl std::ops::Deref for World {
+    type Target = Plane;
+
+    fn deref(&self) -> &Plane {
+        &self.plane
+    }
 }
 
 impl Drop for World {
@@ -117,10 +114,6 @@ impl Drop for World {
             running.abort();
         }
     }
-}
-
-fn scope() -> Scope {
-    Scope::new("000000000000".parse().unwrap(), "us-east-1".parse().unwrap())
 }
 
 impl World {
@@ -138,28 +131,12 @@ impl World {
 
     async fn with_seams(neighbours: Arc<Neighbours>, seams: Seams) -> Self {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = Store::ephemeral(store::rows::register(Options::ephemeral()));
-        let ids = Arc::new(SeededIds::new(7));
-        let clock = Arc::new(Slept(Instant::now()));
-        let ecs =
-            Arc::new(ecs::Ecs { store: store.clone(), ids: ids.clone(), config: ecs::EcsConfig::default() });
-        let gateway = Gateway::new(GatewaySettings {
-            tables: vec![ecs::service(ecs)],
-            authentication: Authentication::Any,
-            authorizer: Arc::new(RootAndNodes),
-            clock: clock.clone(),
-            ids,
-            default_scope: scope(),
-            endpoint: "http://127.0.0.1:4566".to_owned(),
-        });
+        let plane = Plane { exit_code: 1, ..Plane::new() };
         let mut world = Self {
-            gateway,
-            store,
-            clock,
+            plane,
             neighbours,
             seams,
             broken: BTreeSet::new(),
-            exit_code: 1,
             lives: 0,
             control: None,
             _alone: alone,
@@ -212,20 +189,6 @@ impl World {
         self.store.transact(transaction).await.unwrap();
     }
 
-    async fn ok(&self, operation: &str, body: Value) -> Value {
-        let request = http::Request::post("/")
-            .header("host", "127.0.0.1:4566")
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", format!("AmazonEC2ContainerServiceV20141113.{operation}"))
-            .body(Bytes::from(body.to_string()))
-            .unwrap();
-        let answer = self.gateway.call(request, None).await;
-        let status = answer.status().as_u16();
-        let answer: Value = serde_json::from_slice(answer.body()).unwrap();
-        assert_eq!(status, 200, "{operation} {body}: {answer}");
-        answer
-    }
-
     /// Lets so many seconds pass, with the agent at work.
     async fn pass(&self, seconds: u64) {
         let end = Instant::now() + Duration::from_secs(seconds);
@@ -262,33 +225,6 @@ impl World {
                 }
             }
         }
-    }
-
-    async fn report(&self, id: &str, status: TaskStatus) {
-        let now = self.clock.now();
-        let container = ContainerReport {
-            name: "app".into(),
-            status: Some(status),
-            exit_code: (status == TaskStatus::Stopped).then_some(self.exit_code),
-            ..ContainerReport::default()
-        };
-        let report =
-            TaskReport { status: Some(status), containers: vec![container], ..TaskReport::default() };
-        self.change_task(id, |task| task_lifecycle::step(task, &report, now).task).await;
-    }
-
-    async fn change_task(&self, id: &str, change: impl Fn(&Task) -> Task) {
-        let update = self.store.update(|snapshot| {
-            let mut transaction = Transaction::new();
-            if let Some(row) = snapshot.get::<Task>(&task_key(&scope(), "default", id)) {
-                let next = change(&row);
-                if next != *row.value {
-                    transaction.replace(&row, next);
-                }
-            }
-            Ok::<_, std::convert::Infallible>((transaction, ()))
-        });
-        update.await.unwrap();
     }
 
     fn running(&self, family: &str) -> usize {
@@ -550,7 +486,7 @@ async fn a_task_runs_once_before_and_once_after_a_deployment_whatever_crashes() 
     for (exit_code, crashes) in [(0, false), (0, true), (3, false)] {
         let mut world = World::new().await;
         world.broken.insert("migrate".to_owned());
-        world.exit_code = exit_code;
+        world.plane.exit_code = exit_code;
         world
             .deploy(json!({
                 "lifecycleHooks": [{

@@ -1,38 +1,28 @@
 //! Services from the call to their tasks: the real operations and loops over a store in memory, with an agent that does as
 //! it is told. Time stands still but for what is slept through.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base::{Clock, Scope, SeededIds, Timestamp};
-use bytes::Bytes;
+use base::{Clock, SeededIds};
+use common::{Plane, scope};
 use control::{Control, ControlConfig};
 use domain::{
     ContainerInstance, DesiredStatus, HealthStatus, OutboxMessage, OutboxOrder, Service, ServiceEvent, Task,
     TaskStatus,
 };
-use ecs::{Ecs, EcsConfig};
-use scheduler::task_lifecycle::{self, ContainerReport, TaskReport};
+use scheduler::task_lifecycle::{self};
 use serde_json::{Value, json};
 use store::rows::task_key;
-use store::{Key, Options, Prefix, Row as _, Store, Transaction};
+use store::{Key, Prefix, Row as _, Transaction};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use wire::{Authentication, Gateway, GatewaySettings, RootAndNodes};
 
 const HEALTH_CHECKS: &str = "ecs.capability.container-health-check";
 const DOCKER_API: &str = "com.amazonaws.ecs.capability.docker-remote-api.1.24";
-
-/// A clock that goes with tokio's.
-struct Slept(Instant);
-
-impl Clock for Slept {
-    fn now(&self) -> Timestamp {
-        let since = i64::try_from(self.0.elapsed().as_millis()).unwrap();
-        Timestamp::from_millis(1_795_348_800_000 + since)
-    }
-}
 
 /// How the agent treats a start order of a task definition's family.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,10 +36,8 @@ enum Behaviour {
 static ONE_WORLD: Mutex<()> = Mutex::new(());
 
 struct World {
+    plane: Plane,
     _alone: MutexGuard<'static, ()>,
-    gateway: Gateway,
-    store: Store,
-    clock: Arc<Slept>,
     behaviours: BTreeMap<String, Behaviour>,
     /// Greatest number of tasks that were running or pending, and least number of healthy ones, since the last look.
     most: usize,
@@ -57,36 +45,25 @@ struct World {
     stop: watch::Sender<bool>,
 }
 
-fn scope() -> Scope {
-    Scope::new("000000000000".parse().unwrap(), "us-east-1".parse().unwrap())
+impl std::ops::Deref for World {
+    type Target = Plane;
+
+    fn deref(&self) -> &Plane {
+        &self.plane
+    }
 }
 
 impl World {
     async fn new(instances: usize) -> Self {
-        let store = Store::ephemeral(store::rows::register(Options::ephemeral()));
-        let ids = Arc::new(SeededIds::new(7));
-        let clock = Arc::new(Slept(Instant::now()));
-        let ecs = Arc::new(Ecs { store: store.clone(), ids: ids.clone(), config: EcsConfig::default() });
-        let settings = GatewaySettings {
-            tables: vec![ecs::service(ecs)],
-            authentication: Authentication::Any,
-            authorizer: Arc::new(RootAndNodes),
-            clock: clock.clone(),
-            ids: ids.clone(),
-            default_scope: scope(),
-            endpoint: "http://127.0.0.1:4566".to_owned(),
-        };
+        let plane = Plane::new();
         let (stop, stopped) = watch::channel(false);
-        let control = Control::new(store.clone(), clock.clone(), ids, ControlConfig::default());
+        let control = plane.control();
         tokio::spawn(control.run(stopped));
         // The loops take note of what there was before: nothing.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let gateway = Gateway::new(settings);
         let world = Self {
             _alone: ONE_WORLD.lock().unwrap_or_else(PoisonError::into_inner),
-            gateway,
-            store,
-            clock,
+            plane,
             behaviours: BTreeMap::new(),
             most: 0,
             least: usize::MAX,
@@ -177,20 +154,6 @@ impl World {
         self.store.transact(transaction).await.unwrap();
     }
 
-    async fn ok(&self, operation: &str, body: Value) -> Value {
-        let request = http::Request::post("/")
-            .header("host", "127.0.0.1:4566")
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", format!("AmazonEC2ContainerServiceV20141113.{operation}"))
-            .body(Bytes::from(body.to_string()))
-            .unwrap();
-        let answer = self.gateway.call(request, None).await;
-        let status = answer.status().as_u16();
-        let answer: Value = serde_json::from_slice(answer.body()).unwrap();
-        assert_eq!(status, 200, "{operation} {body}: {answer}");
-        answer
-    }
-
     /// Lets so many seconds pass, with the agent at work.
     async fn pass(&mut self, seconds: u64) {
         let end = Instant::now() + Duration::from_secs(seconds);
@@ -257,35 +220,6 @@ impl World {
             }
         }
         let _ = now;
-    }
-
-    async fn report(&self, id: &str, status: TaskStatus) {
-        let now = self.clock.now();
-        let container = ContainerReport {
-            name: "app".into(),
-            status: Some(status),
-            exit_code: (status == TaskStatus::Stopped).then_some(0),
-            image_digest: Some("sha256:feed".into()),
-            ..ContainerReport::default()
-        };
-        let report =
-            TaskReport { status: Some(status), containers: vec![container], ..TaskReport::default() };
-        self.change_task(id, |task| task_lifecycle::step(task, &report, now).task).await;
-    }
-
-    async fn change_task(&self, id: &str, change: impl Fn(&Task) -> Task) {
-        let update = self.store.update(|snapshot| {
-            let mut transaction = Transaction::new();
-            let key = task_key(&scope(), "default", id);
-            if let Some(row) = snapshot.get::<Task>(&key) {
-                let next = change(&row);
-                if next != *row.value {
-                    transaction.replace(&row, next);
-                }
-            }
-            Ok::<_, std::convert::Infallible>((transaction, ()))
-        });
-        update.await.unwrap();
     }
 
     /// Tasks of services that are not STOPPED.

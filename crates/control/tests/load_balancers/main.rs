@@ -5,35 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base::{Clock, Scope, SeededIds, Timestamp};
-use bytes::Bytes;
+use base::{Clock, SeededIds, Timestamp};
+use common::{Plane, scope};
 use control::seams::{Seams, ServedElsewhere};
-use control::{Control, ControlConfig};
 use domain::{
     ContainerInstance, DesiredStatus, ListenerRule, LoadBalancerType, OutboxMessage, OutboxOrder, RuleAction,
     Service, ServiceEvent, TargetGroup, TargetGroupHealthCheck, TargetRegistration, Task, TaskStatus,
 };
-use ecs::{Ecs, EcsConfig};
-use scheduler::task_lifecycle::{self, ContainerReport, TaskReport};
+use scheduler::task_lifecycle::{self};
 use serde_json::{Value, json};
 use store::rows::task_key;
 use store::rows_load_balancing::{listener_rule_key, target_group_key};
-use store::{Key, Options, Prefix, Store, Transaction};
+use store::{Key, Prefix, Transaction};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use wire::{Authentication, Gateway, GatewaySettings, RootAndNodes};
 
+#[path = "../common/mod.rs"]
+mod common;
 mod express;
-
-/// A clock that goes with tokio's.
-struct Slept(Instant);
-
-impl Clock for Slept {
-    fn now(&self) -> Timestamp {
-        let since = i64::try_from(self.0.elapsed().as_millis()).unwrap();
-        Timestamp::from_millis(1_795_348_800_000 + since)
-    }
-}
 
 /// Launches take turns in a process: one world at a time.
 static ONE_WORLD: Mutex<()> = Mutex::new(());
@@ -50,10 +39,8 @@ struct Balancer {
 }
 
 struct World {
+    plane: Plane,
     _alone: MutexGuard<'static, ()>,
-    gateway: Gateway,
-    store: Store,
-    clock: Arc<Slept>,
     balancer: Balancer,
     /// Tasks that were told to stop, in order, and whether one of their targets was there then.
     told: Vec<(String, bool)>,
@@ -63,8 +50,12 @@ struct World {
     stop: watch::Sender<bool>,
 }
 
-fn scope() -> Scope {
-    Scope::new("000000000000".parse().unwrap(), "us-east-1".parse().unwrap())
+impl std::ops::Deref for World {
+    type Target = Plane;
+
+    fn deref(&self) -> &Plane {
+        &self.plane
+    }
 }
 
 fn group(name: &str) -> TargetGroup {
@@ -123,31 +114,17 @@ const TEST: &str = "bbbbbbbbbbbbbbbb";
 
 impl World {
     async fn new() -> Self {
-        let store = Store::ephemeral(store::rows::register(Options::ephemeral()));
-        let ids = Arc::new(SeededIds::new(7));
-        let clock = Arc::new(Slept(Instant::now()));
-        let ecs = Arc::new(Ecs { store: store.clone(), ids: ids.clone(), config: EcsConfig::default() });
-        let settings = GatewaySettings {
-            tables: vec![ecs::service(ecs)],
-            authentication: Authentication::Any,
-            authorizer: Arc::new(RootAndNodes),
-            clock: clock.clone(),
-            ids: ids.clone(),
-            default_scope: scope(),
-            endpoint: "http://127.0.0.1:4566".to_owned(),
-        };
+        let plane = Plane::new();
         let (stop, stopped) = watch::channel(false);
-        let control = Control::new(store.clone(), clock.clone(), ids, ControlConfig::default())
+        let control = plane
+            .control()
             .with_seams(Seams { load_balancing: Arc::new(ServedElsewhere), ..Seams::default() });
         tokio::spawn(control.run(stopped));
         // The loops take note of what there was before: nothing.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let gateway = Gateway::new(settings);
         let world = Self {
             _alone: ONE_WORLD.lock().unwrap_or_else(PoisonError::into_inner),
-            gateway,
-            store,
-            clock,
+            plane,
             balancer: Balancer { drain_seconds: 3, ..Balancer::default() },
             told: Vec::new(),
             most: 0,
@@ -198,23 +175,6 @@ impl World {
         let mut transaction = Transaction::new();
         transaction.replace(&row, next);
         self.store.transact(transaction).await.unwrap();
-    }
-
-    async fn call(&self, operation: &str, body: Value) -> (u16, Value) {
-        let request = http::Request::post("/")
-            .header("host", "127.0.0.1:4566")
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", format!("AmazonEC2ContainerServiceV20141113.{operation}"))
-            .body(Bytes::from(body.to_string()))
-            .unwrap();
-        let answer = self.gateway.call(request, None).await;
-        (answer.status().as_u16(), serde_json::from_slice(answer.body()).unwrap())
-    }
-
-    async fn ok(&self, operation: &str, body: Value) -> Value {
-        let (status, answer) = self.call(operation, body.clone()).await;
-        assert_eq!(status, 200, "{operation} {body}: {answer}");
-        answer
     }
 
     async fn create(&self, change: Value) -> Value {
@@ -321,36 +281,6 @@ impl World {
             (task.family == family_or_id || task.id == family_or_id)
                 && task.targets.iter().any(|target| target.target == Some((row.target.clone(), row.port)))
         })
-    }
-
-    async fn report(&self, id: &str, status: TaskStatus) {
-        let now = self.clock.now();
-        let container = |name: &str| ContainerReport {
-            name: name.into(),
-            status: Some(status),
-            exit_code: (status == TaskStatus::Stopped).then_some(0),
-            ..ContainerReport::default()
-        };
-        let report = |task: &Task| TaskReport {
-            status: Some(status),
-            containers: task.containers.iter().map(|there| container(&there.name)).collect(),
-            ..TaskReport::default()
-        };
-        self.change_task(id, |task| task_lifecycle::step(task, &report(task), now).task).await;
-    }
-
-    async fn change_task(&self, id: &str, change: impl Fn(&Task) -> Task) {
-        let update = self.store.update(|snapshot| {
-            let mut transaction = Transaction::new();
-            if let Some(row) = snapshot.get::<Task>(&task_key(&scope(), "default", id)) {
-                let next = change(&row);
-                if next != *row.value {
-                    transaction.replace(&row, next);
-                }
-            }
-            Ok::<_, std::convert::Infallible>((transaction, ()))
-        });
-        update.await.unwrap();
     }
 
     /// Tasks that are not STOPPED.
