@@ -1,8 +1,9 @@
 //! Worlds that grow from a seed: a random load, random faults, and then the peace in which all must come right.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use base::Ipv4Cidr;
@@ -90,16 +91,13 @@ impl Outcome {
     }
 }
 
-/// Held while a world lives: launches take turns within a process, so that two worlds at once would disturb each other.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// Runs `story` in a world of its own, on a clock that moves only when nobody has anything to do.
+/// Runs `story` in a world of its own, on a clock that moves only when nobody has anything to do. Worlds share nothing: several
+/// may live at once, each on a thread.
 pub fn in_world<F: Future<Output = ()>>(
     seed: u64,
     stages: Stages,
     story: impl FnOnce(Arc<World>) -> F,
 ) -> Outcome {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -240,30 +238,56 @@ pub async fn come_to_rest(world: &Arc<World>, patience: Duration) {
     world.say("the world is at rest");
 }
 
-/// Runs seeds one after the other, and gives the first failure. `progress` hears of each.
+/// Runs seeds, as many at once as there are cores, and gives the failure of the least one that fails. `progress` hears of
+/// each up to that one, in order.
 pub fn run_seeds(
     first: u64,
     count: u64,
     plan: &Plan,
     mut progress: impl FnMut(&Outcome),
 ) -> Result<(), Box<Outcome>> {
-    let now = Watchdog::begin();
-    for seed in first..first.saturating_add(count) {
-        now.on(seed);
-        let outcome = run(seed, plan);
-        progress(&outcome);
-        if outcome.failure.is_some() {
-            return Err(Box::new(outcome));
+    let (watched, next, over) = (Watchdog::begin(), AtomicU64::new(first), AtomicBool::new(false));
+    let end = first.saturating_add(count);
+    std::thread::scope(|scope| {
+        let (sender, outcomes) = mpsc::channel();
+        for worker in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            let (sender, watched, next, over) = (sender.clone(), &watched, &next, &over);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    watched.on(worker, (seed < end).then_some(seed));
+                    if seed >= end || sender.send(run(seed, plan)).is_err() {
+                        break;
+                    }
+                }
+            });
         }
-    }
-    Ok(())
+        drop(sender);
+        let mut early = BTreeMap::new();
+        let mut result = Ok(());
+        for seed in first..end {
+            while !early.contains_key(&seed) {
+                let Ok(outcome) = outcomes.recv() else { break };
+                early.insert(outcome.seed, outcome);
+            }
+            let Some(outcome) = early.remove(&seed) else { break };
+            progress(&outcome);
+            if outcome.failure.is_some() {
+                result = Err(Box::new(outcome));
+                break;
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        drop(outcomes);
+        result
+    })
 }
 
 /// Real time that one world may take before it counts as hanging in a loop that lets no time pass.
 const WORLD_REAL_TIME: Duration = Duration::from_secs(600);
 
-/// Names the seed of a world that hangs, and ends the process.
-struct Watchdog(Arc<Mutex<BTreeMap<&'static str, (u64, std::time::Instant)>>>);
+/// Names the seed of a world that hangs, and ends the process. By worker: its seed, and since when.
+struct Watchdog(Arc<Mutex<BTreeMap<usize, (u64, std::time::Instant)>>>);
 
 impl Watchdog {
     fn begin() -> Self {
@@ -271,11 +295,13 @@ impl Watchdog {
         let seen = Arc::downgrade(&watched);
         std::thread::spawn(move || {
             while let Some(watched) = seen.upgrade() {
-                let current = watched.lock().unwrap_or_else(PoisonError::into_inner).get("seed").copied();
-                if let Some((seed, since)) = current.filter(|(_, since)| since.elapsed() > WORLD_REAL_TIME) {
+                let current = watched.lock().unwrap_or_else(PoisonError::into_inner);
+                let hangs = current.values().find(|(_, since)| since.elapsed() > WORLD_REAL_TIME);
+                if let Some((seed, since)) = hangs {
                     eprintln!("seed {seed} hangs since {:?}", since.elapsed());
                     std::process::abort();
                 }
+                drop(current);
                 drop(watched);
                 std::thread::sleep(Duration::from_millis(200));
             }
@@ -283,8 +309,12 @@ impl Watchdog {
         Self(watched)
     }
 
-    fn on(&self, seed: u64) {
+    /// What a worker does now; `None`: nothing more.
+    fn on(&self, worker: usize, seed: Option<u64>) {
         let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.insert("seed", (seed, std::time::Instant::now()));
+        match seed {
+            Some(seed) => watched.insert(worker, (seed, std::time::Instant::now())),
+            None => watched.remove(&worker),
+        };
     }
 }

@@ -1,5 +1,7 @@
 //! [`Store`]: opening it, and the calls that everyone else makes.
 
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -167,6 +169,7 @@ struct Inner {
     pause: Option<Pause>,
     writer: Writer,
     queues: [AsyncMutex<()>; QUEUES],
+    beside: Mutex<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
 enum Writer {
@@ -219,6 +222,7 @@ impl Store {
                 pause,
                 writer: Writer::Here(Mutex::new(committer)),
                 queues: queues(),
+                beside: Mutex::default(),
             })));
         }
         let lock = lock(directory)?;
@@ -237,7 +241,14 @@ impl Store {
                 OpenError::Io { what: "start a thread for", file: directory.to_owned(), source }
             })?;
         let writer = Writer::Thread { commands: Some(commands), thread: Some(thread) };
-        Ok(Self(Arc::new(Inner { shared, durability, pause, writer, queues: queues() })))
+        Ok(Self(Arc::new(Inner {
+            shared,
+            durability,
+            pause,
+            writer,
+            queues: queues(),
+            beside: Mutex::default(),
+        })))
     }
 
     /// An ephemeral store: for tests and simulations.
@@ -309,6 +320,17 @@ impl Store {
                 }
                 Err(error) => return Err(UpdateError::Transact(error)),
             }
+        }
+    }
+
+    /// What this process keeps beside the rows, one of each type: made when it is first asked for, and gone with the store.
+    /// It holds nothing that must outlive the process, such as whose turn it is.
+    pub fn beside<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut beside = self.0.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = beside.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
+        match Arc::clone(there).downcast::<T>() {
+            Ok(there) => there,
+            Err(_) => unreachable!("what is kept beside the rows is kept under its type"),
         }
     }
 

@@ -79,7 +79,7 @@ fn verdict(task: &Task) -> ControlFlow<Answer> {
 }
 
 async fn start(control: &Control, service: &Service, revision: &str, hook: &HookCall) -> Result<(), Answer> {
-    let _turn = ecs::launch::turn().await;
+    let _turn = ecs::launch::turn(&control.store).await;
     let started = control.store.update(|snapshot| {
         if task_of(snapshot, &service.scope, &service.cluster, &hook.execution_id).is_some() {
             return Ok((Transaction::new(), Vec::new()));

@@ -19,14 +19,16 @@ pub mod service;
 pub mod traffic;
 pub mod wishes;
 
+use std::sync::Arc;
+
 use api::ecs::{RunTaskRequest, TaskOverride, faults};
 use base::Tag;
 use domain::{
     CapacityProviderStrategyItem, Cluster, LaunchType, Resources, TaskDefinition, TaskRegistry, TaskTarget,
 };
 use scheduler::placement::{Constraint, Strategy};
-use store::{Snapshot, Versioned};
-use tokio::sync::{Mutex, MutexGuard};
+use store::{Snapshot, Store, Versioned};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use wire::{Call, Fault};
 
 use crate::faults::{client, invalid};
@@ -50,14 +52,15 @@ const STARTED_BY_CHARACTERS: usize = 128;
 /// Characters of a task group. Source: "Group related Amazon ECS tasks" names none; AWS takes 255.
 const GROUP_CHARACTERS: usize = 255;
 
-/// Launches take turns within a process. They all raise the allocation counters of the same few machines, so that
+/// Launches from one store take turns within a process. They all raise the allocation counters of the same few machines, so that
 /// of many at once one would succeed a commit and the others start over, with effort that grows as the square of the
 /// callers. The counters stay the truth: they hold against other processes, and against reports.
-static TURNS: Mutex<()> = Mutex::const_new(());
+#[derive(Default)]
+struct Turns(Arc<Mutex<()>>);
 
 /// Waits for this launch's turn.
-pub async fn turn() -> MutexGuard<'static, ()> {
-    TURNS.lock().await
+pub async fn turn(store: &Store) -> OwnedMutexGuard<()> {
+    Arc::clone(&store.beside::<Turns>().0).lock_owned().await
 }
 
 /// The fault for what this release cannot do.

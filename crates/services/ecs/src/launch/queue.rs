@@ -262,7 +262,7 @@ pub async fn pass(
     let mut tried: BTreeSet<u64> = BTreeSet::new();
     // Each step tries at least one task more, and the queue is bounded.
     loop {
-        let turn = super::turn().await;
+        let turn = super::turn(store).await;
         let done = store.update(|snapshot| step(snapshot, &call, ids, cluster, &tried)).await;
         drop(turn);
         let handled = done.map_err(|error| error.to_string())?;

@@ -80,7 +80,9 @@ impl Ecs {
         let digest = client_token::digest(&CreateServiceRequest { client_token: None, ..input.clone() });
 
         // All services of a cluster write the cluster's row.
-        let _turn = turn::of(&[call.scope.account.as_str(), call.scope.region.as_str(), &cluster_name]).await;
+        let _turn =
+            turn::of(&self.store, &[call.scope.account.as_str(), call.scope.region.as_str(), &cluster_name])
+                .await;
         let update = self.store.update(|snapshot| {
             let cluster = cluster::get(snapshot, &call.scope, &cluster_name)?;
             if let Some(there) = repeated(snapshot, call, token.as_deref(), &digest)? {

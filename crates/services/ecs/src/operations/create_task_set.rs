@@ -38,7 +38,7 @@ impl Operation<CreateTaskSet> for Ecs {
         let token = client_token::parse(input.client_token.as_deref())?;
         let digest = client_token::digest(&CreateTaskSetRequest { client_token: None, ..input.clone() });
 
-        let _turn = service::turn(call, &cluster_name, &name).await;
+        let _turn = service::turn(&self.store, call, &cluster_name, &name).await;
         let update = self.store.update(|snapshot| {
             let cluster = cluster::get(snapshot, &call.scope, &cluster_name)?;
             let of_service = service::with_task_sets(snapshot, &call.scope, &cluster_name, &name)?;

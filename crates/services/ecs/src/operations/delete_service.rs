@@ -26,7 +26,7 @@ impl Operation<DeleteService> for Ecs {
         let name = service::name(call, &cluster_name, input.service.as_deref().unwrap_or_default())?;
         let force = input.force == Some(true);
 
-        let _turn = service::turn(call, &cluster_name, &name).await;
+        let _turn = service::turn(&self.store, call, &cluster_name, &name).await;
         let update = self.store.update(|snapshot| {
             cluster::get(snapshot, &call.scope, &cluster_name)?;
             let there = service::get(snapshot, &call.scope, &cluster_name, &name)?;

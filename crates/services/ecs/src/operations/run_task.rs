@@ -48,7 +48,7 @@ impl Operation<RunTask> for Ecs {
         let token = client_token(input.client_token.as_deref())?;
         let digest = digest(&input);
 
-        let _turn = launch::turn().await;
+        let _turn = launch::turn(&self.store).await;
         let update = self.store.update(|snapshot| {
             if let Some(tasks) = repeated(snapshot, call, token.as_deref(), &digest)? {
                 return Ok((Transaction::new(), (tasks, Vec::new())));

@@ -52,7 +52,7 @@ impl Operation<StartTask> for Ecs {
         tag::parse_with_wishes(input.tags.clone(), launch::On::StartTask)?;
         let request = as_run_task(input);
 
-        let _turn = launch::turn().await;
+        let _turn = launch::turn(&self.store).await;
         let update = self.store.update(|snapshot| {
             let launch = launch::check(snapshot, call, &request)?;
             let instances = ids.iter().map(|id| {

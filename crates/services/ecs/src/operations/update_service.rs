@@ -52,7 +52,7 @@ impl Operation<UpdateService> for Ecs {
         let cluster_name = cluster::name(call, input.cluster.as_deref())?;
         let name = service::name(call, &cluster_name, input.service.as_deref().unwrap_or_default())?;
 
-        let _turn = service::turn(call, &cluster_name, &name).await;
+        let _turn = service::turn(&self.store, call, &cluster_name, &name).await;
         let update = self.store.update(|snapshot| {
             let cluster = cluster::get(snapshot, &call.scope, &cluster_name)?;
             let there = service::active(snapshot, &call.scope, &cluster_name, &name)?;

@@ -25,7 +25,7 @@ impl Operation<UpdateTaskSet> for Ecs {
         let name = service::name(call, &cluster_name, input.service.as_deref().unwrap_or_default())?;
         let scale = task_set::scale(input.scale.as_ref())?;
 
-        let _turn = service::turn(call, &cluster_name, &name).await;
+        let _turn = service::turn(&self.store, call, &cluster_name, &name).await;
         let update = self.store.update(|snapshot| {
             cluster::get(snapshot, &call.scope, &cluster_name)?;
             let of_service = service::with_task_sets(snapshot, &call.scope, &cluster_name, &name)?;

@@ -14,8 +14,8 @@ use domain::{
 use store::rows::TASKS_LIVE_BY_GROUP;
 use store::rows_gateway::express_service_of;
 use store::rows_service::{SERVICES_OF_CLUSTER, of_service, service_key};
-use store::{IndexScan, Snapshot, Versioned};
-use tokio::sync::MutexGuard;
+use store::{IndexScan, Snapshot, Store, Versioned};
+use tokio::sync::OwnedMutexGuard;
 use wire::{Call, Fault, Permission};
 
 use super::{identifier, service_deployment, service_revision, tag, task_set, turn};
@@ -68,8 +68,8 @@ pub fn roles_passed(
 }
 
 /// Waits for a turn with a service.
-pub async fn turn(call: &Call, cluster: &str, name: &str) -> MutexGuard<'static, ()> {
-    turn::of(&[call.scope.account.as_str(), call.scope.region.as_str(), cluster, name]).await
+pub async fn turn(store: &Store, call: &Call, cluster: &str, name: &str) -> OwnedMutexGuard<()> {
+    turn::of(store, &[call.scope.account.as_str(), call.scope.region.as_str(), cluster, name]).await
 }
 
 /// The service of this name, whatever its status.
