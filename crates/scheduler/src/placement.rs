@@ -10,6 +10,7 @@ pub mod explain;
 pub mod plain;
 mod ranking;
 mod room;
+mod touched;
 
 use std::collections::BTreeSet;
 

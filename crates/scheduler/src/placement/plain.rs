@@ -398,7 +398,7 @@ mod tests {
 
     /// More changes than are kept, and more shapes than have a ranking.
     #[test]
-    fn a_ranking_that_was_left_behind_is_made_anew() {
+    fn a_ranking_that_was_left_behind_catches_up() {
         let (mut room, mut model) = (Room::default(), Model::default());
         for number in 0..30 {
             let machine = Event::Add(instance(number, 100_000, 100_000));

@@ -1,21 +1,19 @@
 //! [`Room`]: what is free on every instance, kept up to date change by change and ordered for the questions that are
 //! asked, so that placing a task costs about the same among ten instances and among thousands.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use domain::{ContainerInstance, ContainerInstanceStatus, Ports, Resources};
 
 use super::ranking::Ranking;
+use super::touched::Touched;
 use super::{Action, Candidate, Chance, Constraint, Decision, Desired, Observed, PlacedTask, Reason};
 use crate::cluster_query_language::Subject;
 
 /// Shapes of tasks whose ranking is kept. Ours: services that start tasks in turn, and some hundred bytes an instance
 /// for each.
 const RANKINGS: usize = 64;
-/// Changes that are kept for rankings which have not taken them in, at least; beyond as many as there are instances,
-/// building a ranking anew is cheaper.
-const CHANGES_KEPT: usize = 256;
 
 /// An instance and what tasks hold of it.
 #[derive(Clone, Debug)]
@@ -42,12 +40,8 @@ pub struct Room<I> {
     slots: Vec<Option<Slot<I>>>,
     vacant: Vec<usize>,
     generation: u64,
-    /// Slots that changed, oldest first.
-    changes: VecDeque<usize>,
-    /// Changes that are no longer kept.
-    forgotten: u64,
-    /// Changes that some ranking has taken in.
-    read: u64,
+    /// Slots in the order in which they changed: for rankings, which take in those that changed since they were used last.
+    changed: Touched,
     /// The one used last is last.
     rankings: Vec<Ranking>,
 }
@@ -58,9 +52,7 @@ impl<I> Default for Room<I> {
             slots: Vec::new(),
             vacant: Vec::new(),
             generation: 0,
-            changes: VecDeque::new(),
-            forgotten: 0,
-            read: 0,
+            changed: Touched::default(),
             rankings: Vec::new(),
         }
     }
@@ -228,8 +220,7 @@ impl<I: Deref<Target = ContainerInstance>> Room<I> {
             ranking.update(desired, index, self.slots[index].as_ref());
             decision.actions.push(Action::Place { candidate: index, gpu_ids });
         }
-        ranking.seen = self.changes_made();
-        self.read = ranking.seen;
+        ranking.seen = self.changed.count();
         self.rankings.push(ranking);
         if self.rankings.len() > RANKINGS {
             self.rankings.remove(0);
@@ -273,13 +264,10 @@ impl<I: Deref<Target = ContainerInstance>> Room<I> {
         let known = self.rankings.iter().position(|ranking| ranking.shape.is_of(desired));
         if let Some(known) = known {
             let mut ranking = self.rankings.remove(known);
-            if let Some(skip) = ranking.seen.checked_sub(self.forgotten) {
-                let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.changes.len());
-                for &index in self.changes.range(skip..) {
-                    ranking.update(desired, index, self.slots[index].as_ref());
-                }
-                return ranking;
+            for index in self.changed.since(ranking.seen) {
+                ranking.update(desired, index, self.slots[index].as_ref());
             }
+            return ranking;
         }
         let mut ranking = Ranking::new(desired);
         for (index, slot) in self.slots.iter().enumerate() {
@@ -288,20 +276,8 @@ impl<I: Deref<Target = ContainerInstance>> Room<I> {
         ranking
     }
 
-    fn changes_made(&self) -> u64 {
-        self.forgotten + self.changes.len() as u64
-    }
-
     fn touch(&mut self, index: usize) {
-        // Several changes of one slot in a row are one, unless somebody has taken in the first.
-        if self.changes.back() == Some(&index) && self.read < self.changes_made() {
-            return;
-        }
-        self.changes.push_back(index);
-        if self.changes.len() > CHANGES_KEPT.max(self.slots.len() / 2) {
-            self.changes.pop_front();
-            self.forgotten += 1;
-        }
+        self.changed.touch(index);
     }
 }
 
