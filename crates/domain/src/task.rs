@@ -411,6 +411,11 @@ impl Task {
         Cow::Owned(taken)
     }
 
+    /// Whether it is STOPPED, and the moment is written: it holds nothing, and only its service may not have counted its end yet.
+    pub fn is_over(&self) -> bool {
+        self.times.stopped_at.is_some() && !self.last_status.holds_resources()
+    }
+
     /// Its network interface, where it has one.
     pub fn network_interface(&self) -> Option<&Attachment> {
         self.attachments.iter().find(|attachment| attachment.attachment_type == ELASTIC_NETWORK_INTERFACE)

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::row::{ErasedRow, Row, Table};
-use crate::{Key, Version};
+use crate::snapshot::Versioned;
+use crate::{Key, Revision, Version};
 
 /// Versions kept for readers that are behind. Ours: a reader that lags takes a snapshot, which is cheap.
 pub const FEED_VERSIONS: usize = 1024;
@@ -64,6 +65,13 @@ pub struct ChangeBatch {
     pub version: Version,
     /// One entry a row.
     pub changes: Arc<[Change]>,
+}
+
+impl ChangeBatch {
+    /// A row that the transaction wrote, as it is read from then on: with its revision.
+    pub fn versioned<R>(&self, after: Arc<R>) -> Versioned<R> {
+        Versioned { revision: Revision(self.version.0), value: after }
+    }
 }
 
 /// The reader was too far behind, or the store was cleared: take a snapshot, and follow from its version.

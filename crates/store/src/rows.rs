@@ -151,7 +151,7 @@ impl Row for Task {
             sink.add(TASKS_BY_ATTACHMENT, &[account, region, &attachment.id]);
         }
         match self.times.stopped_at {
-            Some(stopped_at) if !self.last_status.holds_resources() => {
+            Some(stopped_at) if self.is_over() => {
                 let milliseconds = u64::try_from(stopped_at.as_millis()).unwrap_or_default();
                 sink.add(TASKS_STOPPED_AT, &[&number_part(milliseconds)]);
                 if !self.accounted && self.is_of_service() {

@@ -28,7 +28,7 @@ use crate::loops::lifecycle_hooks;
 
 /// Tasks started in one transaction; the rest follows in the next, so that others get their turn at placing. Each pass looks at
 /// all tasks of the service: with few at once a large service would be looked at very often.
-const STARTS_AT_ONCE: u32 = 250;
+const STARTS_AT_ONCE: u32 = 500;
 /// Instances that one transaction starts a daemon's task on.
 const INSTANCES_AT_ONCE: usize = 500;
 /// Tasks stopped in one transaction.

@@ -11,12 +11,12 @@ use ecs::launch::service::Workload;
 use ecs::launch::wishes::READINESS;
 use scheduler::deployment::{Configuration, RevisionObserved, SETTLE_SECONDS};
 use scheduler::service_scheduler::{Grace, Verdict, is_live, verdict};
-use store::rows::{TASKS_LIVE_BY_GROUP, TASKS_UNACCOUNTED, container_instance_key};
 use store::rows_gateway::{express_ingress_of, express_service_of};
 use store::rows_service::{of_service, service_deployment_key, service_revision_key};
 use store::{Key, Snapshot, Versioned};
 
 use super::failures::{End, end};
+use super::members::{Members, Seen};
 use crate::deployment_configuration;
 
 /// Ends taken note of in one transaction; the rest follows in the next.
@@ -49,11 +49,8 @@ impl Gathered {
         if service.status == domain::ServiceStatus::Inactive || waits_for_ingress(snapshot, &service) {
             return None;
         }
-        let group = service.group();
-        let parts =
-            [service.scope.account.as_str(), service.scope.region.as_str(), service.cluster.as_str(), &group];
-        let tasks: Vec<_> = snapshot.index::<Task>(TASKS_LIVE_BY_GROUP, &parts, None).collect();
-        let ended = snapshot.index::<Task>(TASKS_UNACCOUNTED, &parts, None).take(ENDS_AT_ONCE).collect();
+        let Seen { tasks, ended, instances } =
+            snapshot.view(|members: &mut Members| members.of_service(key, ENDS_AT_ONCE));
         let deployment = service.current_deployment.as_ref().and_then(|id| {
             let key = service_deployment_key(&service.scope, &service.cluster, &service.name, id);
             snapshot.get::<ServiceDeployment>(&key)
@@ -68,7 +65,7 @@ impl Gathered {
             revisions: Vec::new(),
             task_sets: Vec::new(),
             ended,
-            instances: instances(snapshot, &tasks),
+            instances,
             tasks,
             service,
         };
@@ -187,20 +184,4 @@ fn waits_for_ingress(snapshot: &Snapshot, service: &Service) -> bool {
         .filter(|_| service.status == domain::ServiceStatus::Active)
         .and_then(|express| express_ingress_of(snapshot, &express));
     ingress.is_some_and(|(ingress, _)| ingress.status != ManagedResourceStatus::Active)
-}
-
-fn instances(snapshot: &Snapshot, tasks: &[Versioned<Task>]) -> HashMap<Arn, Versioned<ContainerInstance>> {
-    let row = |arn: &Arn| {
-        let (cluster, id) = arn.resource().strip_prefix("container-instance/")?.split_once('/')?;
-        snapshot.get::<ContainerInstance>(&container_instance_key(&arn.scope()?, cluster, id))
-    };
-    let mut instances = HashMap::new();
-    for arn in tasks.iter().filter_map(|task| task.container_instance.as_ref()) {
-        if !instances.contains_key(arn)
-            && let Some(row) = row(arn)
-        {
-            instances.insert(arn.clone(), row);
-        }
-    }
-    instances
 }

@@ -9,6 +9,7 @@ mod balance;
 pub mod events;
 mod failures;
 mod gather;
+mod members;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,8 +88,12 @@ pub async fn run(control: Control) {
                 biased;
                 change = feed.next() => match change {
                     Ok(batch) => {
+                        // Where there is more to do anyhow, changes gather while it is done.
+                        let busy = !mind.dirty.is_empty();
                         mind.take(&control.store.snapshot(), &batch.changes);
-                        tokio::time::sleep(mind.gathers()).await;
+                        if !busy {
+                            tokio::time::sleep(mind.gathers()).await;
+                        }
                     }
                     Err(lagged) => {
                         tracing::debug!(%lagged, "services start again from a snapshot");
@@ -274,7 +279,7 @@ async fn one(control: &Control, key: &Key, given: Given) -> Option<Outcome> {
     };
     let mut done = attempt(given).await;
     if matches!(done, Err(UpdateError::Refused(NotMyTurn))) {
-        let _turn = launch::turn().await;
+        let _turn = launch::turn(&control.store).await;
         done = attempt(Given { may_place: true, ..given }).await;
     }
     match done {
