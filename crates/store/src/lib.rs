@@ -55,6 +55,7 @@ mod snapshot;
 mod state;
 mod store;
 mod transaction;
+mod tree;
 mod view;
 
 use std::fmt;

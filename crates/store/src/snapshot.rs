@@ -5,14 +5,10 @@ use std::marker::PhantomData;
 use std::ops::{Bound, Deref};
 use std::sync::Arc;
 
-use archery::ArcTK;
-use rpds::RedBlackTreeMapSync;
-use rpds::map::red_black_tree_map;
-use rpds::set::red_black_tree_set;
-
 use crate::key::Prefix;
 use crate::row::{ErasedRow, Row};
 use crate::state::{Entry, IndexEntry, Registry, State};
+use crate::tree::{self, Tree};
 use crate::view::{View, Views};
 use crate::{Key, Revision, Version};
 
@@ -86,10 +82,10 @@ impl Snapshot {
         let rows = &self.state.tables[self.registry.position_of::<R>()].rows;
         let first = prefix.first();
         let start = match after {
-            Some(after) if *after >= first => Bound::Excluded(after.clone()),
-            _ => Bound::Included(first),
+            Some(after) if *after >= first => Bound::Excluded(after),
+            _ => Bound::Included(&first),
         };
-        Scan { rows: rows.range((start, Bound::Unbounded)), prefix, position: None, row: PhantomData }
+        Scan { rows: rows.from(start), prefix, position: None, row: PhantomData }
     }
 
     /// The rows whose entries in the index `name` begin with `parts`, ordered by index key, then by row key, from
@@ -101,12 +97,13 @@ impl Snapshot {
         let table = &self.state.tables[self.registry.position_of::<R>()];
         let prefix = Prefix::bare(parts);
         let first = IndexEntry { index: prefix.first(), row: Key::from_text("") };
-        let start = match after.map(index_position) {
-            Some(after) if after >= first => Bound::Excluded(after),
-            _ => Bound::Included(first),
+        let after = after.map(index_position);
+        let start = match &after {
+            Some(after) if *after >= first => Bound::Excluded(after),
+            _ => Bound::Included(&first),
         };
         IndexScan {
-            entries: table.indexes.get(name).map(|entries| entries.range((start, Bound::Unbounded))),
+            entries: table.indexes.get(name).map(|entries| entries.from(start)),
             rows: &table.rows,
             prefix,
             position: None,
@@ -120,12 +117,9 @@ fn typed<R: Row>(entry: &Entry) -> Option<Versioned<R>> {
     Some(Versioned { revision: entry.revision, value })
 }
 
-/// A range without an end.
-type Onward<K> = (Bound<K>, Bound<K>);
-
 /// Rows under a prefix; see [`Snapshot::scan`].
 pub struct Scan<'a, R> {
-    rows: red_black_tree_map::RangeIter<'a, Key, Entry, Onward<Key>, Key, ArcTK>,
+    rows: tree::Iter<'a, Key, Entry>,
     prefix: Prefix,
     position: Option<Key>,
     row: PhantomData<R>,
@@ -152,8 +146,8 @@ impl<R: Row> Iterator for Scan<'_, R> {
 
 /// Rows found through an index; see [`Snapshot::index`].
 pub struct IndexScan<'a, R> {
-    entries: Option<red_black_tree_set::RangeIter<'a, IndexEntry, Onward<IndexEntry>, IndexEntry, ArcTK>>,
-    rows: &'a RedBlackTreeMapSync<Key, Entry>,
+    entries: Option<tree::Iter<'a, IndexEntry, ()>>,
+    rows: &'a Tree<Key, Entry>,
     prefix: Prefix,
     position: Option<&'a IndexEntry>,
     row: PhantomData<R>,
@@ -169,7 +163,7 @@ impl<R: Row> IndexScan<'_, R> {
 impl<R: Row> Iterator for IndexScan<'_, R> {
     type Item = Versioned<R>;
     fn next(&mut self) -> Option<Versioned<R>> {
-        let entry = self.entries.as_mut()?.next()?;
+        let (entry, ()) = self.entries.as_mut()?.next()?;
         if !self.prefix.contains(&entry.index) {
             return None;
         }

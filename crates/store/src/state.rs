@@ -1,12 +1,12 @@
 //! One version of everything: the maps behind a snapshot.
 
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::sync::Arc;
-
-use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::row::{ErasedRow, IndexSink, Row, RowType, Table};
 use crate::transaction::Condition;
+use crate::tree::Tree;
 use crate::{Key, Revision, Version};
 
 /// Bytes of a table's name: its length is one byte on disk.
@@ -77,8 +77,8 @@ pub(crate) struct IndexEntry {
 
 #[derive(Clone, Default)]
 pub(crate) struct TableState {
-    pub rows: RedBlackTreeMapSync<Key, Entry>,
-    pub indexes: HashMap<&'static str, RedBlackTreeSetSync<IndexEntry>>,
+    pub rows: Tree<Key, Entry>,
+    pub indexes: HashMap<&'static str, Tree<IndexEntry, ()>>,
     /// The last version that changed the table.
     pub changed: Version,
 }
@@ -130,9 +130,11 @@ impl State {
         match &write.row {
             Some(row) => {
                 let entry = Entry { revision: Revision(version.0), row: Arc::clone(row) };
-                table.rows.insert_mut(write.key.clone(), entry);
+                table.rows.insert(write.key.clone(), entry);
             }
-            None => drop(table.rows.remove_mut(&write.key)),
+            None => {
+                table.rows.remove(&write.key);
+            }
         }
         table.index(registry.row_type(write.table), &write.key, before.as_ref(), write.row.as_ref());
         before
@@ -158,7 +160,7 @@ impl TableState {
         for (name, index) in &old {
             let stays = new.iter().any(|(new_name, new_index)| new_name == name && new_index == index);
             if !stays && let Some(entries) = self.indexes.get_mut(name) {
-                entries.remove_mut(&IndexEntry { index: index.clone(), row: key.clone() });
+                entries.remove(&IndexEntry { index: index.clone(), row: key.clone() });
             }
         }
         for (name, index) in &new {
@@ -166,9 +168,9 @@ impl TableState {
                 let entries = self.indexes.entry(name).or_default();
                 // Thousands of rows may share an index key (their cluster's, say): one copy of it is enough.
                 let first = IndexEntry { index: index.clone(), row: Key::from_text("") };
-                let neighbour = entries.range(&first..).next().filter(|entry| entry.index == *index);
-                let index = neighbour.map(|neighbour| neighbour.index.clone()).unwrap_or(first.index);
-                entries.insert_mut(IndexEntry { index, row: key.clone() });
+                let neighbour = entries.from(Bound::Included(&first)).next().map(|(entry, ())| &entry.index);
+                let index = neighbour.filter(|there| *there == index).cloned().unwrap_or(first.index);
+                entries.insert(IndexEntry { index, row: key.clone() }, ());
             }
         }
     }

@@ -112,7 +112,7 @@ fn write_rows(
     let mut frame = FrameWriter::with_capacity(FRAME_BYTES);
     for (position, table) in state.tables.iter().enumerate() {
         let row_type = registry.row_type(position);
-        for (key, entry) in &table.rows {
+        for (key, entry) in table.rows.iter() {
             let json = (row_type.encode)(&entry.row).map_err(io::Error::other)?;
             frame.entry(entry.revision.0, row_type.table.name, key, Some((row_type.format, &json)));
             rows += 1;
