@@ -465,15 +465,29 @@ pub fn write_key(output: &mut String, key: &str) {
 
 /// Writes a JSON string.
 pub fn write_text(output: &mut String, text: &str) {
-    // Writing a str into a String cannot fail.
-    output.push_str(&serde_json::to_string(text).unwrap_or_default());
+    // Nearly every text of an answer stands as it is: no copy of it is made first.
+    if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        // Writing a str into a String cannot fail.
+        output.push_str(&serde_json::to_string(text).unwrap_or_default());
+        return;
+    }
+    output.push('"');
+    output.push_str(text);
+    output.push('"');
+}
+
+/// Writes a number.
+fn write_number(output: &mut String, number: impl fmt::Display) {
+    use fmt::Write as _;
+    // Writing into a String cannot fail.
+    let _ = write!(output, "{number}");
 }
 
 fn write_view(output: &mut String, view: View<'_>, member: &'static Member) {
     match view {
         View::Boolean(value) => output.push_str(if value { "true" } else { "false" }),
-        View::Integer(value) => output.push_str(&value.to_string()),
-        View::Long(value) => output.push_str(&value.to_string()),
+        View::Integer(value) => write_number(output, value),
+        View::Long(value) => write_number(output, value),
         View::Float(value) => match float_name(f64::from(value)) {
             Some(name) => write_text(output, name),
             None => output.push_str(&serde_json::to_string(&value).unwrap_or_default()),

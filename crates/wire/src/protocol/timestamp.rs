@@ -28,8 +28,9 @@ fn unix(timestamp: Timestamp) -> String {
     if magnitude % 1000 == 0 {
         return format!("{sign}{}", magnitude / 1000);
     }
-    let text = format!("{sign}{}.{:03}", magnitude / 1000, magnitude % 1000);
-    text.trim_end_matches('0').to_owned()
+    let mut text = format!("{sign}{}.{:03}", magnitude / 1000, magnitude % 1000);
+    text.truncate(text.trim_end_matches('0').len());
+    text
 }
 
 fn rfc822(timestamp: Timestamp) -> String {
