@@ -5,6 +5,7 @@
 //! `dockerConfig`, in the form of the Docker Engine API.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_protocol as protocol;
 use api::ecs as shape;
@@ -14,6 +15,7 @@ use protocol::docker::{
     ContainerConfig, DeviceMapping, DockerConfig, HealthConfig, HostConfig, LogConfig, Ulimit,
 };
 use protocol::payload as wire_task;
+use store::{Key, Revision, Row as _, Versioned};
 
 /// Bytes of a MiB.
 const MIB: i64 = 1024 * 1024;
@@ -64,15 +66,49 @@ pub fn stop_order(task: &Task) -> wire_task::Task {
     order
 }
 
-/// An order to run `task` as `definition` says.
+/// What a definition says, read.
+pub fn document(definition: &TaskDefinition) -> Result<shape::TaskDefinition, PayloadError> {
+    wire::json::from_str(&definition.document).map_err(|error| PayloadError::Document {
+        arn: definition.arn().to_string(),
+        message: error.to_string(),
+    })
+}
+
+/// Documents that were read: thousands of tasks of one revision are ordered one after the other.
+#[derive(Default)]
+pub struct Documents(Mutex<BTreeMap<Key, (Revision, Arc<shape::TaskDefinition>)>>);
+
+/// Documents that are kept, some tens of kilobytes each at most. Ours: services that are deployed at the same time.
+const DOCUMENTS: usize = 64;
+
+impl Documents {
+    /// What a definition says.
+    pub fn of(
+        &self,
+        definition: &Versioned<TaskDefinition>,
+    ) -> Result<Arc<shape::TaskDefinition>, PayloadError> {
+        let key = definition.key();
+        let mut documents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((revision, document)) = documents.get(&key)
+            && *revision == definition.revision
+        {
+            return Ok(Arc::clone(document));
+        }
+        let read = Arc::new(document(definition)?);
+        if documents.len() >= DOCUMENTS {
+            documents.clear();
+        }
+        documents.insert(key, (definition.revision, Arc::clone(&read)));
+        Ok(read)
+    }
+}
+
+/// An order to run `task` as its definition's `document` says.
 pub fn start_order(
     task: &Task,
-    definition: &TaskDefinition,
+    document: &shape::TaskDefinition,
     surroundings: Surroundings,
 ) -> Result<wire_task::Task, PayloadError> {
-    let document: shape::TaskDefinition = wire::json::from_str(&definition.document).map_err(|error| {
-        PayloadError::Document { arn: definition.arn().to_string(), message: error.to_string() }
-    })?;
     let overrides: shape::TaskOverride = if task.overrides_document.is_empty() {
         shape::TaskOverride::default()
     } else {
@@ -573,7 +609,9 @@ pub(crate) mod tests {
     fn overrides_win_over_the_definition() {
         let overrides = r#"{"containerOverrides": [{"name": "app", "command": ["b"], "memory": 128,
             "environment": [{"name": "B", "value": "3"}]}]}"#;
-        let order = start_order(&task(overrides), &definition(DOCUMENT), Surroundings::default()).unwrap();
+        let order =
+            start_order(&task(overrides), &document(&definition(DOCUMENT)).unwrap(), Surroundings::default())
+                .unwrap();
         let container = &order.containers[0];
         assert_eq!(container.command, ["b"]);
         assert_eq!((container.cpu, container.memory), (10, 128));
@@ -595,7 +633,9 @@ pub(crate) mod tests {
 
     #[test]
     fn docker_parameters_travel_in_the_docker_configuration() {
-        let order = start_order(&task(""), &definition(DOCUMENT), Surroundings::default()).unwrap();
+        let order =
+            start_order(&task(""), &document(&definition(DOCUMENT)).unwrap(), Surroundings::default())
+                .unwrap();
         let docker = order.containers[0].docker_config.clone().unwrap();
         let host = docker.host_configuration().unwrap();
         assert_eq!(host.memory_swap, Some((64 + 64) * MIB));
@@ -613,7 +653,9 @@ pub(crate) mod tests {
 
     #[test]
     fn the_task_carries_its_own_parameters() {
-        let order = start_order(&task(""), &definition(DOCUMENT), Surroundings::default()).unwrap();
+        let order =
+            start_order(&task(""), &document(&definition(DOCUMENT)).unwrap(), Surroundings::default())
+                .unwrap();
         assert_eq!((order.cpu, order.memory), (Some(0.5), Some(1024)));
         assert_eq!(order.pid_mode.as_deref(), Some("task"));
         assert_eq!(order.service_name.as_deref(), Some("web"));

@@ -17,6 +17,7 @@ use agent_protocol::network_policy::NetworkPolicyMessage;
 use agent_protocol::payload::{DesiredStatus as WireStatus, PayloadMessage};
 use agent_protocol::query::AcsQuery;
 use agent_protocol::service_connect::ServiceConnectMessage;
+use api::ecs as shape;
 use base::{Arn, Scope};
 use domain::{
     Cluster, ContainerInstance, ContainerInstanceStatus, DaemonTaskDefinition, OutboxMessage, OutboxOrder,
@@ -42,6 +43,7 @@ use wire::{Principal, PrincipalKind};
 use crate::dispatch::{Registration, turned_true};
 use crate::loops::task_network;
 use crate::network_policy::NetworkPolicies;
+use crate::payload::PayloadError;
 use crate::{Control, names, payload, service_connect};
 
 /// How often a heartbeat is sent. The stock agent closes after a minute of silence; ours is told sooner.
@@ -455,7 +457,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
             if self.in_flight.values().any(is_sent) {
                 continue;
             }
-            let Some(task) = message_for(&snapshot, &order) else {
+            let Some(task) = message_for(self.control, &snapshot, &order) else {
                 take_out(self.control, &order).await;
                 continue;
             };
@@ -645,7 +647,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
 }
 
 /// The task object for an order; `None` when there is nothing left to order.
-fn message_for(snapshot: &store::Snapshot, order: &OutboxMessage) -> Option<agent_protocol::payload::Task> {
+fn message_for(
+    control: &Control,
+    snapshot: &store::Snapshot,
+    order: &OutboxMessage,
+) -> Option<agent_protocol::payload::Task> {
     let task = snapshot.get::<Task>(&task_key(&order.scope, &order.cluster, &order.task_id))?;
     if task.generation != order.generation {
         return None;
@@ -657,9 +663,10 @@ fn message_for(snapshot: &store::Snapshot, order: &OutboxMessage) -> Option<agen
     if task.last_status == TaskStatus::Stopped {
         return None;
     }
-    let definition = definition_of(snapshot, &task)?;
+    let document = document_of(control, snapshot, &task)?;
     let surroundings = task_network::surroundings(snapshot, &task);
-    match payload::start_order(&task, &definition, surroundings) {
+    let message = document.and_then(|document| payload::start_order(&task, document.as_ref(), surroundings));
+    match message {
         Ok(message) => Some(message),
         Err(error) => {
             tracing::error!(%error, task = %task.arn(), "no order can be made of a task");
@@ -668,14 +675,20 @@ fn message_for(snapshot: &store::Snapshot, order: &OutboxMessage) -> Option<agen
     }
 }
 
-/// What a task runs by; a daemon's task has a daemon task definition.
-fn definition_of(snapshot: &store::Snapshot, task: &Task) -> Option<TaskDefinition> {
+/// What a task runs by; a daemon's task has a daemon task definition. `None` where it is gone.
+fn document_of(
+    control: &Control,
+    snapshot: &store::Snapshot,
+    task: &Task,
+) -> Option<Result<Arc<shape::TaskDefinition>, PayloadError>> {
     if DaemonTaskDefinition::is_arn(&task.task_definition) {
         let key = daemon_task_definition_key(&task.scope, &task.family, task.revision);
-        return Some(snapshot.get::<DaemonTaskDefinition>(&key)?.as_task_definition());
+        let definition = snapshot.get::<DaemonTaskDefinition>(&key)?.as_task_definition();
+        return Some(payload::document(&definition).map(Arc::new));
     }
     let key = task_definition_key(&task.scope, &task.family, task.revision);
-    snapshot.get::<TaskDefinition>(&key).map(|definition| TaskDefinition::clone(&definition))
+    let definition = snapshot.get::<TaskDefinition>(&key)?;
+    Some(control.store.beside::<payload::Documents>().of(&definition))
 }
 
 /// An order was acknowledged: it leaves the outbox, and a task that was told to stop is stopping.
