@@ -37,6 +37,7 @@
 
 mod commit;
 mod feed;
+mod history;
 mod key;
 mod log;
 mod row;

@@ -46,6 +46,12 @@ pub trait Row: Serialize + DeserializeOwned + Send + Sync + 'static {
         let _ = sink;
     }
 
+    /// Whether the row is history: shown now and then, and written again only to be removed. Such rows are kept packed in memory
+    /// and are unpacked when they are read.
+    fn is_history(&self) -> bool {
+        false
+    }
+
     /// Gives back what reading the row from disk took and the row does not need: a list that was read has room for more.
     fn compact(&mut self) {}
 
@@ -108,6 +114,7 @@ pub(crate) struct RowType {
     pub encode: fn(&ErasedRow) -> Result<Vec<u8>, serde_json::Error>,
     pub decode: fn(u16, &Key, &[u8]) -> Result<ErasedRow, RowError>,
     pub indexes: fn(&ErasedRow, &mut IndexSink),
+    pub is_history: fn(&ErasedRow) -> bool,
 }
 
 impl fmt::Debug for RowType {
@@ -130,6 +137,7 @@ impl RowType {
                     row.indexes(sink);
                 }
             },
+            is_history: |row| row.downcast_ref::<R>().is_some_and(Row::is_history),
         }
     }
 }

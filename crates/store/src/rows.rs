@@ -99,6 +99,9 @@ impl Row for Task {
     fn key(&self) -> Key {
         task_key(&self.scope, &self.cluster, &self.id)
     }
+    fn is_history(&self) -> bool {
+        self.is_over() && (self.accounted || !self.is_of_service())
+    }
     fn compact(&mut self) {
         self.containers.shrink_to_fit();
         self.attachments.shrink_to_fit();

@@ -61,7 +61,8 @@ impl Snapshot {
 
     /// The row with this key.
     pub fn get<R: Row>(&self, key: &Key) -> Option<Versioned<R>> {
-        self.state.tables[self.registry.position_of::<R>()].rows.get(key).and_then(typed)
+        let table = self.registry.position_of::<R>();
+        self.state.tables[table].rows.get(key).and_then(|entry| typed(&self.registry, table, key, entry))
     }
 
     /// How many rows the table has.
@@ -79,13 +80,15 @@ impl Snapshot {
     ///
     /// [`Scan::position`] says after which key the next page starts.
     pub fn scan<R: Row>(&self, prefix: Prefix, after: Option<&Key>) -> Scan<'_, R> {
-        let rows = &self.state.tables[self.registry.position_of::<R>()].rows;
+        let table = self.registry.position_of::<R>();
+        let rows = &self.state.tables[table].rows;
         let first = prefix.first();
         let start = match after {
             Some(after) if *after >= first => Bound::Excluded(after),
             _ => Bound::Included(&first),
         };
-        Scan { rows: rows.from(start), prefix, position: None, row: PhantomData }
+        let registry = &*self.registry;
+        Scan { registry, table, rows: rows.from(start), prefix, position: None, row: PhantomData }
     }
 
     /// The rows whose entries in the index `name` begin with `parts`, ordered by index key, then by row key, from
@@ -94,7 +97,8 @@ impl Snapshot {
     /// `after` is what [`IndexScan::position`] gave; it stays good when its row changes or goes. An index that no
     /// row is in is empty.
     pub fn index<R: Row>(&self, name: &str, parts: &[&str], after: Option<&Key>) -> IndexScan<'_, R> {
-        let table = &self.state.tables[self.registry.position_of::<R>()];
+        let number = self.registry.position_of::<R>();
+        let table = &self.state.tables[number];
         let prefix = Prefix::bare(parts);
         let first = IndexEntry { index: prefix.first(), row: Key::from_text("") };
         let after = after.map(index_position);
@@ -103,6 +107,8 @@ impl Snapshot {
             _ => Bound::Included(&first),
         };
         IndexScan {
+            registry: &self.registry,
+            table: number,
             entries: table.indexes.get(name).map(|entries| entries.from(start)),
             rows: &table.rows,
             prefix,
@@ -112,13 +118,15 @@ impl Snapshot {
     }
 }
 
-fn typed<R: Row>(entry: &Entry) -> Option<Versioned<R>> {
-    let value = ErasedRow::downcast(Arc::clone(&entry.row)).ok()?;
+fn typed<R: Row>(registry: &Registry, table: usize, key: &Key, entry: &Entry) -> Option<Versioned<R>> {
+    let value = ErasedRow::downcast(registry.open(table, key, &entry.row)).ok()?;
     Some(Versioned { revision: entry.revision, value })
 }
 
 /// Rows under a prefix; see [`Snapshot::scan`].
 pub struct Scan<'a, R> {
+    registry: &'a Registry,
+    table: usize,
     rows: tree::Iter<'a, Key, Entry>,
     prefix: Prefix,
     position: Option<Key>,
@@ -140,12 +148,14 @@ impl<R: Row> Iterator for Scan<'_, R> {
             return None;
         }
         self.position = Some(key.clone());
-        typed(entry)
+        typed(self.registry, self.table, key, entry)
     }
 }
 
 /// Rows found through an index; see [`Snapshot::index`].
 pub struct IndexScan<'a, R> {
+    registry: &'a Registry,
+    table: usize,
     entries: Option<tree::Iter<'a, IndexEntry, ()>>,
     rows: &'a Tree<Key, Entry>,
     prefix: Prefix,
@@ -168,7 +178,8 @@ impl<R: Row> Iterator for IndexScan<'_, R> {
             return None;
         }
         self.position = Some(entry);
-        self.rows.get(&entry.row).and_then(typed)
+        let row = self.rows.get(&entry.row)?;
+        typed(self.registry, self.table, &entry.row, row)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::history::{Held, Packed, Packer, Unpacked};
 use crate::row::{ErasedRow, IndexSink, Row, RowType, Table};
 use crate::transaction::Condition;
 use crate::tree::Tree;
@@ -13,10 +14,13 @@ use crate::{Key, Revision, Version};
 const TABLE_NAME_BYTES: usize = u8::MAX as usize;
 
 /// The row types that a store was opened with.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Registry {
     types: Vec<RowType>,
     by_name: HashMap<&'static str, usize>,
+    /// In step with `types`.
+    packers: Vec<Packer>,
+    unpacked: Unpacked,
 }
 
 impl Registry {
@@ -33,6 +37,7 @@ impl Registry {
         }
         self.by_name.insert(row_type.table.name, self.types.len());
         self.types.push(row_type);
+        self.packers.push(Packer::default());
     }
 
     pub fn position(&self, table: &str) -> Option<usize> {
@@ -41,6 +46,24 @@ impl Registry {
 
     pub fn row_type(&self, position: usize) -> &RowType {
         &self.types[position]
+    }
+
+    /// The packed form of a row whose JSON is `json`, if it is history.
+    pub fn pack(&self, table: usize, row: &ErasedRow, json: &[u8]) -> Option<Packed> {
+        (self.types[table].is_history)(row).then(|| self.packers[table].pack(json)).flatten()
+    }
+
+    /// A row of the table as it is.
+    pub fn open(&self, table: usize, key: &Key, held: &Held) -> ErasedRow {
+        self.unpacked.open(&self.types[table], &self.packers[table], key, held)
+    }
+
+    /// A row's JSON in the format of this binary.
+    pub fn json(&self, table: usize, held: &Held) -> Result<Vec<u8>, serde_json::Error> {
+        match held {
+            Held::Open(row) => (self.types[table].encode)(row),
+            Held::Packed(packed) => Ok(self.packers[table].json(packed)),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -65,7 +88,7 @@ impl Registry {
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub revision: Revision,
-    pub row: ErasedRow,
+    pub row: Held,
 }
 
 /// A place in an index. Ordered by index key, then by row key.
@@ -97,6 +120,8 @@ pub(crate) struct Write {
     pub key: Key,
     /// None: the row goes.
     pub row: Option<ErasedRow>,
+    /// How it is kept, if it is history.
+    pub packed: Option<Packed>,
 }
 
 impl State {
@@ -126,10 +151,13 @@ impl State {
     pub fn apply(&mut self, registry: &Registry, write: &Write, version: Version) -> Option<ErasedRow> {
         let table = Arc::make_mut(&mut self.tables[write.table]);
         table.changed = version;
-        let before = table.rows.get(&write.key).map(|entry| Arc::clone(&entry.row));
+        let before =
+            table.rows.get(&write.key).map(|entry| registry.open(write.table, &write.key, &entry.row));
         match &write.row {
             Some(row) => {
-                let entry = Entry { revision: Revision(version.0), row: Arc::clone(row) };
+                let packed = write.packed.clone().map(Held::Packed);
+                let row = packed.unwrap_or_else(|| Held::Open(Arc::clone(row)));
+                let entry = Entry { revision: Revision(version.0), row };
                 table.rows.insert(write.key.clone(), entry);
             }
             None => {

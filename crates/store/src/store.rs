@@ -423,13 +423,17 @@ impl Store {
             let table = registry.expect(write.table);
             let row_type = registry.row_type(table);
             assert!(row_type.type_id == write.type_id, "the table of {row_type:?} holds no other type");
+            let mut packed = None;
             if self.0.durability == Durability::Durable {
                 let encoded = encode(row_type, &write)?;
+                if let (Some(row), Some((_, json))) = (&write.row, &encoded.value) {
+                    packed = registry.pack(table, row, json);
+                }
                 prepared.bytes +=
                     write.key.as_str().len() + encoded.value.as_ref().map_or(0, |(_, json)| json.len());
                 prepared.encoded.push(encoded);
             }
-            prepared.writes.push(Write { table, key: write.key, row: write.row });
+            prepared.writes.push(Write { table, key: write.key, row: write.row, packed });
         }
         if prepared.bytes > TRANSACTION_BYTES { Err(TransactError::TooLarge) } else { Ok(prepared) }
     }

@@ -113,7 +113,7 @@ fn write_rows(
     for (position, table) in state.tables.iter().enumerate() {
         let row_type = registry.row_type(position);
         for (key, entry) in table.rows.iter() {
-            let json = (row_type.encode)(&entry.row).map_err(io::Error::other)?;
+            let json = registry.json(position, &entry.row).map_err(io::Error::other)?;
             frame.entry(entry.revision.0, row_type.table.name, key, Some((row_type.format, &json)));
             rows += 1;
             if frame.payload_length() >= FRAME_BYTES {

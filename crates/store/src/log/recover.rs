@@ -138,7 +138,10 @@ impl Recovered {
                 offset: raw.offset,
                 source,
             })?;
-            state.apply(registry, &Write { table, key, row: Some(row) }, Version(raw.revision));
+            // What is of an older format stays as it is until it is written again.
+            let packed =
+                (raw.format == row_type.format).then(|| registry.pack(table, &row, &raw.json)).flatten();
+            state.apply(registry, &Write { table, key, row: Some(row), packed }, Version(raw.revision));
         }
         state.opened_at(self.version);
         Ok(state)
