@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod holder;
 mod layout;
+pub mod memory;
 mod oci;
 mod overlay;
 mod program;

@@ -188,7 +188,10 @@ fn open_store(dir: &DataDir, ephemeral: bool) -> Result<Store, Failure> {
     let options = if ephemeral { Options::ephemeral() } else { Options::durable() };
     let options = store::rows_logs::register(store::rows_vpc::register(store::rows::register(options)));
     let options = store::rows_load_balancing::register(options);
-    Store::open(&dir.store(), options).map_err(|error| with_causes(&error))
+    let store = Store::open(&dir.store(), options).map_err(|error| with_causes(&error))?;
+    // The rows as they stood on disk are no longer needed.
+    engine::memory::give_back();
+    Ok(store)
 }
 
 fn open_logs(dir: &DataDir, store: &Store) -> Result<Arc<logs::Logs>, Failure> {

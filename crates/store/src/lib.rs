@@ -6,7 +6,7 @@
 //! - **One serial order.** Conditions are checked and versions given by one writer. A row's [`Revision`] is the
 //!   [`Version`] of the store that wrote it.
 //! - **Readers are never blocked.** A [`Snapshot`] is a handle on persistent maps of `Arc`ed rows: taking one costs
-//!   a reference count, reading decodes nothing.
+//!   a reference count, reading decodes nothing (but rows of history, which are packed: [`Row::is_history`]).
 //! - **Damage is refused, never served.** See `decisions/0002-embedded-store.md`.
 //!
 //! ```

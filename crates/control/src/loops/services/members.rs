@@ -125,3 +125,89 @@ impl View for Members {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{ContainerInstance, TaskStatus};
+    use serde_json::json;
+    use store::{Options, Store, Transaction};
+
+    use super::*;
+
+    const SERVICES: usize = 3;
+    const MACHINES: usize = 4;
+
+    fn task(number: usize, status: TaskStatus, accounted: bool) -> Task {
+        let stopped = status == TaskStatus::Stopped;
+        let machine = number % MACHINES;
+        let group = match number % (SERVICES + 1) {
+            SERVICES => "family:job".to_owned(),
+            service => format!("service:web-{service}"),
+        };
+        let row = json!({
+            "scope": {"account": "000000000000", "region": "us-east-1"},
+            "id": format!("{number:032x}"), "cluster": "default", "family": "web", "revision": 1, "launch_type": "EC2",
+            "task_definition": "arn:aws:ecs:us-east-1:000000000000:task-definition/web:1",
+            "container_instance": format!("arn:aws:ecs:us-east-1:000000000000:container-instance/default/{machine}"),
+            "last_status": status.as_str(), "desired_status": if stopped { "STOPPED" } else { "RUNNING" },
+            "version": 1, "group": group, "network_mode": "host", "resources": {"cpu_units": 1, "memory_mib": 1},
+            "containers": [], "health_status": "UNKNOWN", "accounted": accounted,
+            "times": {"created_at": 0, "stopped_at": if stopped { json!(1) } else { json!(null) }},
+        });
+        serde_json::from_value(row).unwrap()
+    }
+
+    fn machine(number: usize, version: i64) -> ContainerInstance {
+        let row = json!({
+            "scope": {"account": "000000000000", "region": "us-east-1"}, "id": number.to_string(), "cluster": "default",
+            "ec2_instance_id": "i-1", "status": "ACTIVE", "agent_connected": true, "version": version,
+            "registered": {"cpu_units": 1, "memory_mib": 1}, "attributes": [], "registered_at": 0,
+        });
+        serde_json::from_value(row).unwrap()
+    }
+
+    /// All that is seen of each service, in words.
+    fn told(members: &Members) -> Vec<String> {
+        let scope = task(0, TaskStatus::Running, false).scope;
+        let seen = (0..=SERVICES).map(|number| {
+            let seen = members.of_service(&service_key(&scope, "default", &format!("web-{number}")), 3);
+            let mut machines: Vec<String> = seen.instances.values().map(|row| format!("{row:?}")).collect();
+            machines.sort();
+            format!("{:?} {:?} {machines:?}", seen.tasks, seen.ended)
+        });
+        seen.collect()
+    }
+
+    #[tokio::test]
+    async fn a_followed_view_is_as_one_made_anew() {
+        let store = Store::ephemeral(store::rows::register(Options::ephemeral()));
+        let mut state = 1_u64;
+        let mut below = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % bound
+        };
+        let mut most = 0;
+        for round in 0..400 {
+            let mut transaction = Transaction::new();
+            for _ in 0..1 + below(4) {
+                let number = below(24);
+                match below(10) {
+                    0 => drop(transaction.delete::<Task>(&task(number, TaskStatus::Running, false).key())),
+                    1 => drop(transaction.put(machine(number % MACHINES, round))),
+                    2 => drop(transaction.delete::<ContainerInstance>(&machine(number % MACHINES, 0).key())),
+                    3..6 => drop(transaction.put(task(number, TaskStatus::Stopped, below(2) == 0))),
+                    _ => drop(transaction.put(task(number, TaskStatus::ALL[below(7)], false))),
+                }
+            }
+            store.transact(transaction).await.unwrap();
+            // Several transactions may be taken in at once.
+            if below(3) > 0 {
+                let snapshot = store.snapshot();
+                let followed = snapshot.view(|members: &mut Members| told(members));
+                assert_eq!(followed, told(&Members::of(&snapshot)), "round {round}");
+                most = most.max(snapshot.view(|members: &mut Members| members.services.len()));
+            }
+        }
+        assert_eq!(most, SERVICES);
+    }
+}
