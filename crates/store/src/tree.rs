@@ -25,8 +25,10 @@ pub(crate) struct Tree<K, V> {
 enum Node<K, V> {
     Leaf(Vec<(K, V)>),
     /// Each with a key that is not above any of its own and above all of those before it. The first one's is not looked at.
-    Branch(Vec<(K, Arc<Self>)>),
+    Branch(Vec<Child<K, V>>),
 }
+
+type Child<K, V> = (K, Arc<Node<K, V>>);
 
 impl<K, V> Clone for Tree<K, V> {
     fn clone(&self) -> Self {
@@ -212,7 +214,7 @@ fn split<K: Clone, T>(entries: &mut Vec<(K, T)>, at_end: bool) -> Option<(K, Vec
 }
 
 /// Joins a narrow child with the one before or behind it, if both together are not too wide.
-fn join<K: Ord + Clone, V: Clone>(children: &mut Vec<(K, Arc<Node<K, V>>)>, place: usize) {
+fn join<K: Ord + Clone, V: Clone>(children: &mut Vec<Child<K, V>>, place: usize) {
     let left = if place > 0 { place - 1 } else { place };
     let Some((_, behind)) = children.get(left + 1) else { return };
     if children[left].1.length() + behind.length() > JOINED {
@@ -225,7 +227,7 @@ fn join<K: Ord + Clone, V: Clone>(children: &mut Vec<(K, Arc<Node<K, V>>)>, plac
 /// Entries in order. See [`Tree::from`].
 pub(crate) struct Iter<'a, K, V> {
     /// What is left of the branches above, the root's first.
-    above: Vec<std::slice::Iter<'a, (K, Arc<Node<K, V>>)>>,
+    above: Vec<std::slice::Iter<'a, Child<K, V>>>,
     entries: std::slice::Iter<'a, (K, V)>,
 }
 
@@ -304,7 +306,7 @@ mod tests {
             looks in prop::collection::vec(0_u16..400, 10),
         ) {
             let (mut tree, mut model) = (Tree::default(), BTreeMap::new());
-            let mut kept: Vec<(Tree<u16, u32>, Vec<(u16, u32)>)> = Vec::new();
+            let mut kept = Vec::new();
             for (number, (key, what)) in (0_u32..).zip(steps) {
                 // First more is put in, then more is taken out.
                 let remove = what < if number < 700 { 3 } else { 8 };

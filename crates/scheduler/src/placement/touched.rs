@@ -76,7 +76,9 @@ mod tests {
         #[test]
         fn each_number_stands_once_by_its_last_touch(touches in prop::collection::vec(0_usize..6, 0..40), seen in 0_usize..45) {
             let mut touched = Touched::default();
-            touches.iter().for_each(|number| touched.touch(*number));
+            for number in &touches {
+                touched.touch(*number);
+            }
             prop_assert_eq!(touched.count(), touches.len() as u64);
             let mut expected: Vec<usize> = Vec::new();
             for number in touches.iter().skip(seen).rev() {

@@ -189,7 +189,7 @@ mod tests {
         let mut most = 0;
         for round in 0..400 {
             let mut transaction = Transaction::new();
-            for _ in 0..1 + below(4) {
+            for _ in 0..=below(4) {
                 let number = below(24);
                 match below(10) {
                     0 => drop(transaction.delete::<Task>(&task(number, TaskStatus::Running, false).key())),
