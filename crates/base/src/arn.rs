@@ -122,6 +122,10 @@ impl FromStr for Arn {
 /// Part by part, so that all of one service, region and account stand together.
 impl Ord for Arn {
     fn cmp(&self, other: &Self) -> Ordering {
+        // Where the parts end at the same places the colons between them are the same too: nearly always, so in one go.
+        if self.ends == other.ends {
+            return self.text.cmp(&other.text);
+        }
         (0..4)
             .map(|number| self.part(number).cmp(other.part(number)))
             .find(|order| order.is_ne())

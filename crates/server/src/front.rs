@@ -27,6 +27,9 @@ pub const TCS_PATH: &str = "/_roadstead/tcs";
 pub const SPOT_INTERRUPT_PATH: &str = "/_roadstead/spot/interrupt";
 /// The longest warning of an interruption, in seconds. Ours: an hour.
 const WARNING_SECONDS_MAXIMUM: i64 = 3600;
+/// Bytes that a web socket reads at once. Ours: an agent's messages are short, and the buffer, which every one of thousands of sessions
+/// has, is filled with zeros before each read.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Bytes of one message from an agent: the stock agent's own limit for telemetry is 1 MiB.
 const MESSAGE_BYTES_MAXIMUM: usize = 4 * 1024 * 1024;
 
@@ -116,6 +119,7 @@ impl Handler for Front {
         tokio::spawn(async move {
             let Ok(upgraded) = upgraded.await else { return };
             let config = WebSocketConfig::default()
+                .read_buffer_size(READ_BUFFER_BYTES)
                 .max_message_size(Some(MESSAGE_BYTES_MAXIMUM))
                 .max_frame_size(Some(MESSAGE_BYTES_MAXIMUM));
             let socket =
