@@ -1,14 +1,16 @@
-//! A rolling update of 20 tasks behind an Application Load Balancer that is asked 500 times a second: from the request until the
-//! last old container is gone, with all new ones running, and no moment with fewer running tasks than wanted. Not one request
-//! may fail, and none is sent again.
+//! A rolling update of 20 tasks: from the request until the last old container is gone, with all new ones running, and no
+//! moment with fewer running tasks than wanted. Once by itself, and once behind an Application Load Balancer that is asked 500
+//! times a second: not one request may fail, and none is sent again.
 //!
 //! Both sides start the new before they stop the old, as many at once as there are. Swarm's tasks are behind nothing and are
-//! asked nothing: its network needs rules of the firewall that this machine is not to have. What counts as a moment: every
-//! answer of DescribeServices, asked for in a tight loop from a connection of its own.
+//! asked nothing, both times: its network needs rules of the firewall that this machine is not to have. What counts as a
+//! moment: every answer of DescribeServices, asked for in a tight loop from a connection of its own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -23,7 +25,7 @@ use super::{Bench, Setup};
 /// See the file's head.
 pub const BENCH: Bench = Bench {
     name: "deploy-under-load",
-    about: "rolling update of 20 tasks behind a load balancer, 500 requests/s; none fails, no moment below the floor",
+    about: "rolling update of 20 tasks, also behind a load balancer at 500 requests/s: none fails, no moment below the floor",
     run,
 };
 
@@ -45,53 +47,134 @@ const REPLACED: Metric =
 
 fn run(setup: &Setup) -> Result<(), String> {
     let roadstead = Roadstead::up(&setup.directory.join("ours"))?;
+    let docker = Docker::start(&setup.directory).and_then(|docker| docker.swarm().map(|()| docker));
+    if let Ok(docker) = &docker {
+        docker.run_service(SERVICE, TASKS, true, POLITE, STOP_TIMEOUT)?;
+    }
     let mut caller = roadstead.caller();
-    let address = create(&mut caller)?;
-    let mut round = 0;
-    let mut looks = 0;
-    let load = Load::default();
-    let mut ours = || {
-        round += 1;
-        let (time, looked) = update(&roadstead, &mut caller, round, (&address, &load))?;
-        looks += looked;
-        Ok(vec![time])
-    };
-    match Docker::start(&setup.directory).and_then(|docker| docker.swarm().map(|()| docker)) {
-        Ok(docker) => {
-            docker.run_service(SERVICE, TASKS, true, POLITE, STOP_TIMEOUT)?;
-            let mut number = 0;
-            let mut theirs = || {
-                number += 1;
-                update_swarm(&docker, number).map(|time| vec![time])
-            };
-            let ours = Side { name: "UpdateService", measure: &mut ours };
-            let theirs = Side { name: "Swarm, service update", measure: &mut theirs };
-            compare(setup.pairs, &[REPLACED], ours, theirs)?;
+    register(&mut caller)?;
+    let mut updates_of_swarm = 0;
+    for balanced in [false, true] {
+        let rollout = Rollout::create(&roadstead, balanced)?;
+        let (mut round, mut looks) = (0, 0);
+        let mut ours = || {
+            round += 1;
+            let (time, looked) = rollout.update(round)?;
+            looks += looked;
+            Ok(vec![time])
+        };
+        match &docker {
+            Ok(docker) => {
+                let mut theirs = || {
+                    updates_of_swarm += 1;
+                    update_swarm(docker, updates_of_swarm).map(|time| vec![time])
+                };
+                let name = if balanced { "UpdateService, 500 requests/s" } else { "UpdateService" };
+                let ours = Side { name, measure: &mut ours };
+                let theirs = Side { name: "Swarm, service update", measure: &mut theirs };
+                compare(setup.pairs, &[REPLACED], ours, theirs)?;
+            }
+            Err(reason) => {
+                println!("\nagainst Swarm: skipped: {reason}");
+                let times =
+                    (0..setup.pairs).map(|_| ours().map(|times| times[0])).collect::<Result<Vec<_>, _>>()?;
+                println!("    {:.0} ms, load average {}", quantile(&times, 0.5), load_average());
+            }
         }
-        Err(reason) => {
-            println!("\nagainst Swarm: skipped: {reason}");
-            let times =
-                (0..setup.pairs).map(|_| ours().map(|times| times[0])).collect::<Result<Vec<_>, _>>()?;
-            println!("    {:.0} ms, load average {}", quantile(&times, 0.5), load_average());
-        }
+        rollout.end(looks)?;
     }
-    let (answered, failed) = (load.answered.load(Ordering::Relaxed), load.failed.load(Ordering::Relaxed));
-    println!("(requests: {answered} answered with 200, {failed} failed)");
-    if failed > 0 {
-        return Err(format!("{failed} requests failed"));
-    }
-    println!("(never fewer than {TASKS} tasks running and never more than {} in {looks} answers)", 2 * TASKS);
     Ok(())
 }
 
-/// Makes service and load balancer; gives an address of the latter.
-fn create(caller: &mut Caller) -> Result<String, String> {
+fn register(caller: &mut Caller) -> Result<(), String> {
     for family in ["deploy-0", "deploy-1"] {
         let mut work = Work::new(family, "awsvpc", SERVE);
         work.more = json!({"stopTimeout": STOP_TIMEOUT.as_secs(), "portMappings": [{"containerPort": 80}]});
         work.register(caller)?;
     }
-    let network = Work::new("deploy-0", "awsvpc", SERVE).run_input(caller, 1)?["networkConfiguration"].take();
+    Ok(())
+}
+
+/// A service that is updated.
+struct Rollout<'a> {
+    roadstead: &'a Roadstead,
+    /// Where its load balancer answers.
+    address: Option<String>,
+    load: Load,
+}
+
+impl<'a> Rollout<'a> {
+    fn create(roadstead: &'a Roadstead, balanced: bool) -> Result<Self, String> {
+        let caller = &mut roadstead.caller();
+        let network =
+            Work::new("deploy-0", "awsvpc", SERVE).run_input(caller, 1)?["networkConfiguration"].take();
+        let mut input = json!({
+            "serviceName": SERVICE, "taskDefinition": "deploy-0", "desiredCount": TASKS, "launchType": "EC2",
+            "deploymentConfiguration": {"minimumHealthyPercent": 100, "maximumPercent": 200},
+            "networkConfiguration": network,
+        });
+        if balanced {
+            let group = load_balancer(caller, &network)?;
+            input["loadBalancers"] =
+                json!([{"targetGroupArn": group, "containerName": "main", "containerPort": 80}]);
+        }
+        caller.ecs("CreateService", &input)?;
+        wait_for("the service's tasks", TASK_PATIENCE, || Ok(is_settled(&describe(caller)?).then_some(())))?;
+        let address = if balanced { Some(address(caller)?) } else { None };
+        Ok(Self { roadstead, address, load: Load::default() })
+    }
+
+    /// Milliseconds, and how often the bounds were looked at.
+    fn update(&self, round: usize) -> Result<(f64, usize), String> {
+        let over = AtomicBool::new(false);
+        let caller = &mut self.roadstead.caller();
+        std::thread::scope(|scope| {
+            for address in
+                self.address.iter().flat_map(|address| std::iter::repeat_n(address, CLIENTS as usize))
+            {
+                scope.spawn(|| self.load.ask(address, &over));
+            }
+            let watcher = scope.spawn(|| watch(&mut self.roadstead.caller(), &over));
+            let family = format!("deploy-{}", round % 2);
+            let start = Instant::now();
+            let replaced = caller
+                .ecs("UpdateService", &json!({"service": SERVICE, "taskDefinition": family}))
+                .and_then(|_| wait_for("the old tasks to go", TASK_PATIENCE, || all_are_of(caller, &family)))
+                .map(|()| start.elapsed().as_secs_f64() * 1e3);
+            let settled = wait_for("the deployment to be done", TASK_PATIENCE, || {
+                Ok(is_settled(&describe(caller)?).then_some(()))
+            });
+            over.store(true, Ordering::Relaxed);
+            let looks = watcher.join().map_err(|_| "the watcher panicked")??;
+            settled?;
+            Ok((replaced?, looks))
+        })
+    }
+
+    /// Says what was kept, and ends the service.
+    fn end(self, looks: usize) -> Result<(), String> {
+        println!(
+            "(never fewer than {TASKS} tasks running and never more than {} in {looks} answers)",
+            2 * TASKS
+        );
+        if self.address.is_some() {
+            let answered = self.load.answered.load(Ordering::Relaxed);
+            let failed = self.load.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            println!("(requests: {answered} answered with 200, {} failed)", failed.values().sum::<usize>());
+            if answered == 0 || !failed.is_empty() {
+                return Err(format!("requests failed: {failed:?}"));
+            }
+        }
+        let caller = &mut self.roadstead.caller();
+        caller.ecs("DeleteService", &json!({"service": SERVICE, "force": true}))?;
+        wait_for("the service to be gone", TASK_PATIENCE, || {
+            Ok((describe(caller)?["status"] == "INACTIVE").then_some(()))
+        })
+    }
+}
+
+/// Makes a load balancer whose listener forwards to a new target group; gives the latter.
+fn load_balancer(caller: &mut Caller, network: &Value) -> Result<String, String> {
     let subnets = network["awsvpcConfiguration"]["subnets"].as_array().cloned().unwrap_or_default();
     let subnets: Vec<String> = subnets.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect();
     let vpc = member(&caller.ec2("DescribeSubnets")?, "vpcId")?;
@@ -106,21 +189,22 @@ fn create(caller: &mut Caller) -> Result<String, String> {
         subnets.get(1).ok_or("one subnet only")?
     ))?;
     let balancer = member(&balancer, "LoadBalancerArn")?;
+    // This machine is a client like any other.
+    let default = member(&caller.ec2("DescribeSecurityGroups")?, "groupId")?;
+    let rule = "IpProtocol=tcp&FromPort=80&ToPort=80&CidrIp=0.0.0.0%2F0";
+    caller.ec2(&format!("AuthorizeSecurityGroupIngress&GroupId={default}&{rule}"))?;
     caller.load_balancing(&format!(
         "CreateListener&LoadBalancerArn={balancer}&Protocol=HTTP&Port=80&DefaultActions.member.1.Type=forward\
          &DefaultActions.member.1.TargetGroupArn={group}"
     ))?;
-    let input = json!({
-        "serviceName": SERVICE, "taskDefinition": "deploy-0", "desiredCount": TASKS, "launchType": "EC2",
-        "deploymentConfiguration": {"minimumHealthyPercent": 100, "maximumPercent": 200},
-        "networkConfiguration": network,
-        "loadBalancers": [{"targetGroupArn": group, "containerName": "main", "containerPort": 80}],
-    });
-    caller.ecs("CreateService", &input)?;
-    wait_for("the service's tasks", TASK_PATIENCE, || Ok(is_settled(&describe(caller)?).then_some(())))?;
+    Ok(group)
+}
+
+/// Where the load balancer listens.
+fn address(caller: &mut Caller) -> Result<String, String> {
     let interfaces = caller.ec2("DescribeNetworkInterfaces")?;
-    let own =
-        interfaces.split("<networkInterfaceId>").find(|text| text.contains(&format!("ELB app/{SERVICE}/")));
+    // An interface's description comes before its addresses.
+    let own = interfaces.split("<description>").find(|text| text.starts_with(&format!("ELB app/{SERVICE}/")));
     Ok(format!("{}:80", member(own.ok_or("the load balancer has no address")?, "privateIpAddress")?))
 }
 
@@ -134,7 +218,8 @@ fn member(xml: &str, name: &str) -> Result<String, String> {
 #[derive(Default)]
 struct Load {
     answered: AtomicUsize,
-    failed: AtomicUsize,
+    /// How many failed, by what went wrong.
+    failed: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Load {
@@ -150,7 +235,10 @@ impl Load {
                     self.answered.fetch_add(1, Ordering::Relaxed);
                     connection = Some(kept);
                 }
-                Err(_) => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
+                Err(reason) => {
+                    let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    *failed.entry(reason).or_default() += 1;
+                }
             }
             next += pace;
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
@@ -196,35 +284,6 @@ fn describe(caller: &mut Caller) -> Result<Value, String> {
 fn is_settled(service: &Value) -> bool {
     let deployments = service["deployments"].as_array().map(Vec::as_slice).unwrap_or_default();
     deployments.len() == 1 && deployments[0]["rolloutState"] == "COMPLETED"
-}
-
-/// Milliseconds, and how often the bounds were looked at.
-fn update(
-    roadstead: &Roadstead,
-    caller: &mut Caller,
-    round: usize,
-    (address, load): (&str, &Load),
-) -> Result<(f64, usize), String> {
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| load.ask(address, &over));
-        }
-        let watcher = scope.spawn(|| watch(&mut roadstead.caller(), &over));
-        let family = format!("deploy-{}", round % 2);
-        let start = Instant::now();
-        let replaced = caller
-            .ecs("UpdateService", &json!({"service": SERVICE, "taskDefinition": family}))
-            .and_then(|_| wait_for("the old tasks to go", TASK_PATIENCE, || all_are_of(caller, &family)))
-            .map(|()| start.elapsed().as_secs_f64() * 1e3);
-        let settled = wait_for("the deployment to be done", TASK_PATIENCE, || {
-            Ok(is_settled(&describe(caller)?).then_some(()))
-        });
-        over.store(true, Ordering::Relaxed);
-        let looks = watcher.join().map_err(|_| "the watcher panicked")??;
-        settled?;
-        Ok((replaced?, looks))
-    })
 }
 
 /// Whether no task is left but running ones of the family.
