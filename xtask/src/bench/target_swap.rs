@@ -66,6 +66,8 @@ trait Proxy {
     fn register(&mut self, registered: bool) -> Result<(), String>;
     /// Whether it was forgotten, so that it can be taken in anew.
     fn is_out(&mut self) -> Result<bool, String>;
+    /// What it says of its targets.
+    fn told(&mut self) -> String;
     /// Gives all weight to the first or the second.
     fn weigh(&mut self, second: bool) -> Result<(), String>;
 }
@@ -101,7 +103,7 @@ fn measure(proxy: &mut dyn Proxy) -> Result<Vec<f64>, String> {
         let deadline = Instant::now() + PATIENCE;
         while !proxy.is_out()? {
             if Instant::now() > deadline {
-                return Err("the target is never out".to_owned());
+                return Err(format!("round {round}: the target is never out: {}", proxy.told()));
             }
         }
 
@@ -281,6 +283,11 @@ impl Ours {
         self.call(operation, &format!("TargetGroupArn={group}&{target}")).map(drop)
     }
 
+    fn health(&mut self) -> Result<String, String> {
+        let group = self.pool.clone();
+        self.call("DescribeTargetHealth", &format!("TargetGroupArn={group}"))
+    }
+
     fn call(&mut self, operation: &str, parameters: &str) -> Result<String, String> {
         // ARNs have colons and slashes in them.
         let parameters = parameters.replace(':', "%3A").replace('/', "%2F");
@@ -313,9 +320,11 @@ impl Proxy for Ours {
     }
 
     fn is_out(&mut self) -> Result<bool, String> {
-        let group = self.pool.clone();
-        let health = self.call("DescribeTargetHealth", &format!("TargetGroupArn={group}"))?;
-        Ok(health.matches("<State>").count() == 1)
+        Ok(self.health()?.matches("<TargetHealth>").count() == 1)
+    }
+
+    fn told(&mut self) -> String {
+        self.health().unwrap_or_else(|error| error)
     }
 
     fn weigh(&mut self, second: bool) -> Result<(), String> {
@@ -376,6 +385,10 @@ impl Proxy for Haproxy {
 
     fn is_out(&mut self) -> Result<bool, String> {
         Ok(true)
+    }
+
+    fn told(&mut self) -> String {
+        String::new()
     }
 
     fn weigh(&mut self, second: bool) -> Result<(), String> {
