@@ -459,6 +459,7 @@ impl Group<'_, '_> {
         let mut budget = Budget {
             healthy: healthy.saturating_sub(floor),
             running: running.saturating_sub(self.desired.floor),
+            keeps_unproven: healthy < self.desired.floor && !lacks_room && !self.desired.no_room,
         };
         for &goal in &self.goals {
             let plan = plans.get(&goal).copied().unwrap_or_default();
@@ -514,7 +515,9 @@ impl Group<'_, '_> {
         decision: &mut Decision,
     ) {
         let wanted = goal.map_or(0, |goal| self.desired.goals[goal].count);
-        let good: Vec<&Known<'_>> = self.of(goal).filter(|task| task.good()).collect();
+        let keeps_unproven = wanted == 0 && budget.keeps_unproven;
+        let is_kept = |task: &Known<'_>| keeps_unproven && task.may_be_healthy() && !task.healthy();
+        let good: Vec<&Known<'_>> = self.of(goal).filter(|task| task.good() && !is_kept(task)).collect();
         let surplus = count(good.len()).saturating_sub(wanted);
         if surplus == 0 || self.is_being_evened_out(&good, surplus) {
             return;
@@ -570,6 +573,9 @@ impl Group<'_, '_> {
 struct Budget {
     healthy: u32,
     running: u32,
+    /// Fewer are known to be healthy than the floor asks for, and all that is to come has room: what runs of older revisions
+    /// without a verdict, such as the tasks of an update that the next one overtakes, may be what serves. It stays until others do.
+    keeps_unproven: bool,
 }
 
 impl Budget {

@@ -164,8 +164,11 @@ fn what_runs_unchecked_is_not_stopped_below_the_floor() {
     let goals = goals("2=4 1=0");
     let full = desired(&goals, 4, 100, 200);
     assert_eq!(decided(&full, "2:PPPP 1:CCCC"), "", "four run, and four must");
-    assert_eq!(decided(&full, "2:CPPP 1:CCCC"), "stop t7 Scaling");
-    assert_eq!(decided(&full, "2:CPPP 1:RCCC"), "stop t7 Scaling", "what is known to be healthy stays");
+    assert_eq!(decided(&full, "2:CCCC 1:CCCC"), "", "the old may serve, and nothing else is known to");
+    assert_eq!(decided(&full, "2:RRRC 1:CCCC"), "", "three are known to");
+    assert_eq!(decided(&full, "2:RRRR 1:CC"), "stop t4 Scaling, stop t5 Scaling");
+    assert_eq!(decided(&full, "2:CPPP 1:RCCC"), "", "four must, and one is known to");
+    assert_eq!(decided(&full, "2:RPPP 1:RRRC"), "stop t7 Scaling", "four are known to");
     let half = desired(&goals, 4, 50, 100);
     assert_eq!(decided(&half, "1:CCCC"), "stop t3 Scaling, stop t2 Scaling");
     assert_eq!(decided(&half, "2:PP 1:CC"), "");
