@@ -36,7 +36,8 @@ pub fn compare(pairs: usize, metrics: &[Metric], ours: Side, theirs: Side) -> Re
     for (index, metric) in metrics.iter().enumerate() {
         let series = |side: &[Vec<f64>]| side.iter().map(|sample| sample[index]).collect::<Vec<_>>();
         let (a, b) = (series(&a), series(&b));
-        let ratios: Vec<f64> = a.iter().zip(&b).map(|(a, b)| if a == b { 1.0 } else { a / b }).collect();
+        let ratios: Vec<f64> =
+            a.iter().zip(&b).map(|(a, b)| if a.total_cmp(b).is_eq() { 1.0 } else { a / b }).collect();
         println!("  {} ({})", metric.name, metric.unit);
         println!("    {:24} {}", ours.name, row(&a));
         println!("    {:24} {}", theirs.name, row(&b));
