@@ -163,7 +163,7 @@ async fn a_killed_shim_takes_its_container_along() {
         assert_eq!((exit.code, exit.signal), (137, Some(9)), "{name}");
         assert!(exit.reason.is_some());
         assert!(matches!(bench.engine.status(&id(name)).await.unwrap().state, State::Exited(_)));
-        assert!(!alive(pid), "{name}");
+        within(20, gone(pid)).await;
     }
     bench.finish().await;
 }
@@ -343,6 +343,13 @@ async fn many_at_once() {
 fn parent_of(pid: i32) -> i32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().parse().unwrap()
+}
+
+/// A cgroup lists no process that is exiting, which may take a slow machine a while: it runs none of its own code any more.
+async fn gone(pid: i32) {
+    while alive(pid) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 fn alive(pid: i32) -> bool {
