@@ -16,6 +16,9 @@ import boto3
 import botocore.config
 import pytest
 
+# A shell that starts the tests in the background has SIGINT ignored, by them and by all that they start; some press Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = pathlib.Path(os.environ.get("ROADSTEAD", ROOT / "target/debug/roadstead"))
 IMAGES = ROOT / "target/test-images"
