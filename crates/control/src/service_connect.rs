@@ -115,11 +115,13 @@ impl Told {
 }
 
 /// Revisions of an ECS service with their shares of traffic: what a deployment that shifts traffic divides it by. Empty where
-/// nothing is divided.
+/// nothing is divided, or not yet: a service that is updated in its first deployment has not given anybody a share of
+/// production traffic, and it is the next step of the deployment that does. Nobody is to be refused in between.
 fn shares(snapshot: &Snapshot, service: &DiscoveryService) -> Vec<ConnectedRevision> {
     let Some(managed_by) = managing(snapshot, service) else { return Vec::new() };
     // The document is only read where there is something to divide.
-    if managed_by.revisions.len() < 2 || !shifts_traffic(snapshot, &managed_by) {
+    let is_divided = managed_by.revisions.iter().any(|revision| revision.production_weight > 0);
+    if managed_by.revisions.len() < 2 || !is_divided || !shifts_traffic(snapshot, &managed_by) {
         return Vec::new();
     }
     let share = |revision: &RevisionInUse| ConnectedRevision {
@@ -443,9 +445,17 @@ mod tests {
         assert!(connected.endpoints.iter().all(|endpoint| endpoint.revision == endpoint.id), "{connected:?}");
         assert!(told.news(&store.snapshot()).is_empty());
 
-        // The shares move, and nothing else does.
+        // The shares move, and nothing else does. Nobody has one in an update of a service that is in its first deployment.
+        let mut unshared = managing("CANARY", 100);
+        unshared.revisions.iter_mut().for_each(|revision| revision.production_weight = 0);
         let key = service_key(&scope(), "default", "web");
-        for (next, expected) in [(managing("CANARY", 100), 2), (managing("ROLLING", 100), 0)] {
+        let steps = [
+            (managing("CANARY", 100), 2),
+            (unshared, 0),
+            (managing("CANARY", 200), 2),
+            (managing("ROLLING", 100), 0),
+        ];
+        for (next, expected) in steps {
             let snapshot = store.snapshot();
             let mut transaction = Transaction::new();
             transaction.replace(&snapshot.get::<Service>(&key).unwrap(), next);

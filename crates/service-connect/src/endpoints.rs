@@ -59,6 +59,27 @@ impl Target {
     }
 }
 
+/// What was drawn for one request or connection.
+#[derive(Default)]
+pub(crate) struct Lot {
+    /// The settings that it was drawn by.
+    drawn_of: Option<Arc<Service>>,
+    /// The group; `None` while traffic is not divided.
+    group: Option<String>,
+}
+
+/// Groups that a request may go to, with their weights: those that have endpoints; for a test, production's where there are none.
+fn eligible_groups<'a>(split: &'a Split, is_test: bool, targets: &[Arc<Target>]) -> Vec<(&'a str, u64)> {
+    let has_endpoints = |name: &str| targets.iter().any(|target| target.endpoint.group == name);
+    let weighted = |is_test: bool| -> Vec<(&'a str, u64)> {
+        let weight = |group: &Group| if is_test { group.test_weight } else { group.production_weight };
+        let groups = split.groups.iter().map(|group| (group.name.as_str(), u64::from(weight(group))));
+        groups.filter(|(name, weight)| *weight > 0 && has_endpoints(name)).collect()
+    };
+    let groups = weighted(is_test);
+    if groups.is_empty() { weighted(false) } else { groups }
+}
+
 struct State {
     service: Arc<Service>,
     targets: Arc<Vec<Arc<Target>>>,
@@ -146,42 +167,57 @@ impl Endpoints {
         *state = State { service, targets: Arc::new(targets) };
     }
 
-    /// The group that the next request goes to; `None` while traffic is not divided. A group without endpoints is nobody's.
-    pub(crate) fn draw(&self, is_test: impl Fn(&Split) -> bool) -> Option<String> {
+    /// The next endpoint of the request's group that is not among those that were tried.
+    ///
+    /// A request stays with the group that was drawn for it. Where the groups have changed since and that one has nobody any
+    /// more, another is drawn: what a deployment moves at this moment fails nobody's request.
+    pub(crate) fn choose(
+        &self,
+        tried: &[Arc<Target>],
+        lot: &mut Lot,
+        is_test: impl Fn(&Split) -> bool,
+    ) -> Option<Arc<Target>> {
+        // Groups and endpoints of the same moment.
         let (service, targets) = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             (Arc::clone(&state.service), Arc::clone(&state.targets))
         };
-        let split = service.split.as_ref()?;
-        let has_endpoints = |name: &str| targets.iter().any(|target| target.endpoint.group == name);
-        let weighted = |is_test: bool| -> Vec<(&str, u64)> {
-            let weight = |group: &Group| if is_test { group.test_weight } else { group.production_weight };
-            let groups = split.groups.iter().map(|group| (group.name.as_str(), u64::from(weight(group))));
-            groups.filter(|(name, weight)| *weight > 0 && has_endpoints(name)).collect()
-        };
-        let mut groups = weighted(is_test(split));
-        if groups.is_empty() {
-            groups = weighted(false);
+        let is_new = lot.drawn_of.as_ref().is_none_or(|of| !Arc::ptr_eq(of, &service));
+        if is_new {
+            let groups = service.split.as_ref().map(|split| eligible_groups(split, is_test(split), &targets));
+            let stays =
+                |groups: &[(&str, u64)]| groups.iter().any(|(name, _)| Some(*name) == lot.group.as_deref());
+            lot.group = match groups {
+                Some(groups) if stays(&groups) => lot.group.take(),
+                Some(groups) => Some(self.draw(&groups).to_owned()),
+                None => None,
+            };
+            lot.drawn_of = Some(service);
         }
+        self.choose_among(&targets, tried, lot.group.as_deref(), Instant::now())
+    }
+
+    /// One of the groups, by their weights; of none, nobody's name.
+    fn draw<'a>(&self, groups: &[(&'a str, u64)]) -> &'a str {
         let total: u64 = groups.iter().map(|(_, weight)| weight).sum();
         let turn = self.drawn.fetch_add(1, Ordering::Relaxed) % SPREAD;
         let mut at = turn * GOLDEN % SPREAD * total / SPREAD;
         for (name, weight) in groups {
-            if at < weight {
-                return Some(name.to_owned());
+            if at < *weight {
+                return name;
             }
             at -= weight;
         }
-        Some(String::new())
+        ""
     }
 
-    /// The next endpoint, of this group, that is not among those that were tried.
-    pub(crate) fn choose(&self, tried: &[Arc<Target>], group: Option<&str>) -> Option<Arc<Target>> {
-        self.choose_at(tried, group, Instant::now())
-    }
-
-    fn choose_at(&self, tried: &[Arc<Target>], group: Option<&str>, now: Instant) -> Option<Arc<Target>> {
-        let targets = Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).targets);
+    fn choose_among(
+        &self,
+        targets: &[Arc<Target>],
+        tried: &[Arc<Target>],
+        group: Option<&str>,
+        now: Instant,
+    ) -> Option<Arc<Target>> {
         let is_new = |target: &&Arc<Target>| {
             group.is_none_or(|group| target.endpoint.group == group)
                 && !tried.iter().any(|other| Arc::ptr_eq(other, target))
@@ -245,9 +281,13 @@ mod tests {
         Endpoints::new(service(ports), Arc::default(), None, String::new())
     }
 
+    fn choose(endpoints: &Endpoints, tried: &[Arc<Target>]) -> Option<Arc<Target>> {
+        endpoints.choose(tried, &mut Lot::default(), |_| false)
+    }
+
     fn chosen(endpoints: &Endpoints, times: usize) -> Vec<u16> {
         let mut ports: Vec<u16> =
-            (0..times).map(|_| endpoints.choose(&[], None).unwrap().endpoint.address.port()).collect();
+            (0..times).map(|_| choose(endpoints, &[]).unwrap().endpoint.address.port()).collect();
         ports.sort_unstable();
         ports
     }
@@ -256,8 +296,8 @@ mod tests {
     async fn an_endpoint_that_fails_five_times_is_left_alone_for_a_while() {
         let endpoints = endpoints(&[1, 2]);
         assert_eq!(chosen(&endpoints, 4), [1, 1, 2, 2]);
-        let bad = endpoints.choose(&[], None).unwrap();
-        let good = endpoints.choose(&[], None).unwrap();
+        let bad = choose(&endpoints, &[]).unwrap();
+        let good = choose(&endpoints, &[]).unwrap();
         for _ in 0..4 {
             endpoints.failed(&bad);
         }
@@ -275,12 +315,13 @@ mod tests {
         }
         assert_eq!(chosen(&endpoints, 3), [port; 3]);
         // Where it was tried, the ejected one is.
-        let other = endpoints.choose(&[Arc::clone(&good)], None).unwrap();
+        let other = choose(&endpoints, &[Arc::clone(&good)]).unwrap();
         assert!(Arc::ptr_eq(&other, &bad));
-        assert!(endpoints.choose(&[good, bad], None).is_none());
+        assert!(choose(&endpoints, &[good, bad]).is_none());
         let later = Instant::now() + EJECTION;
-        let mut ports: Vec<u16> =
-            (0..4).map(|_| endpoints.choose_at(&[], None, later).unwrap().endpoint.address.port()).collect();
+        let targets = Arc::clone(&endpoints.state.lock().unwrap().targets);
+        let port = |_| endpoints.choose_among(&targets, &[], None, later).unwrap().endpoint.address.port();
+        let mut ports: Vec<u16> = (0..4).map(port).collect();
         ports.sort_unstable();
         assert_eq!(ports, [1, 1, 2, 2]);
     }
@@ -288,44 +329,63 @@ mod tests {
     #[tokio::test]
     async fn endpoints_come_and_go_and_those_that_stay_are_remembered() {
         let endpoints = endpoints(&[1, 2, 3]);
-        let first = endpoints.choose(&[], None).unwrap();
+        let first = choose(&endpoints, &[]).unwrap();
         endpoints.update(service(&[1, 4]));
         assert_eq!(chosen(&endpoints, 4), [1, 1, 4, 4]);
         let again = endpoints.state.lock().unwrap().targets[0].clone();
         assert!(Arc::ptr_eq(&first, &again) || first.endpoint.address.port() != 1);
         endpoints.update(service(&[]));
-        assert!(endpoints.choose(&[], None).is_none());
+        assert!(choose(&endpoints, &[]).is_none());
+    }
+
+    /// Settings whose groups `0` (even ports) and `1` (odd ones) have these weights, for production and for tests.
+    fn shared(weights: [(u16, u16); 2], ports: &[u16]) -> Arc<Service> {
+        let groups = weights.into_iter().enumerate().map(|(name, weights)| Group {
+            name: name.to_string(),
+            production_weight: weights.0,
+            test_weight: weights.1,
+        });
+        let split = Split { groups: groups.collect(), test_header: ("test".to_owned(), None) };
+        Arc::new(Service { split: Some(split), ..Service::clone(&service(ports)) })
+    }
+
+    fn at(endpoints: &Endpoints, lot: &mut Lot, tried: &[Arc<Target>], is_test: bool) -> Option<u16> {
+        endpoints.choose(tried, lot, |_| is_test).map(|target| target.endpoint.address.port())
     }
 
     #[tokio::test]
     async fn traffic_is_divided_by_the_groups_weights() {
-        let shared = |weights: [(u16, u16); 2], ports: &[u16]| {
-            let groups = weights.into_iter().enumerate().map(|(name, weights)| Group {
-                name: name.to_string(),
-                production_weight: weights.0,
-                test_weight: weights.1,
-            });
-            let split = Split { groups: groups.collect(), test_header: ("test".to_owned(), None) };
-            let all = endpoints(&[]);
-            all.update(Arc::new(Service { split: Some(split), ..Service::clone(&service(ports)) }));
-            all
+        let all = endpoints(&[]);
+        let odd = |is_test: bool| {
+            let drawn = (0..1000).map(|_| at(&all, &mut Lot::default(), &[], is_test).unwrap());
+            drawn.filter(|port| port % 2 == 1).count()
         };
-        let odd = |all: &Endpoints, is_test: bool| {
-            let drawn = (0..1000).map(|_| all.draw(|_| is_test).unwrap());
-            drawn.filter(|group| group == "1").count()
-        };
-        let all = shared([(900, 0), (100, 1000)], &[1, 2, 3]);
-        assert!((98..=102).contains(&odd(&all, false)), "{}", odd(&all, false));
-        assert_eq!(odd(&all, true), 1000);
-        let port = |all: &Endpoints, group| all.choose(&[], Some(group)).unwrap().endpoint.address.port();
-        assert_eq!([port(&all, "0"), port(&all, "0")], [2, 2]);
-        assert!([1, 3].contains(&port(&all, "1")));
+        all.update(shared([(900, 0), (100, 1000)], &[1, 2, 3]));
+        assert!((98..=102).contains(&odd(false)), "{}", odd(false));
+        assert_eq!(odd(true), 1000);
         // Nobody is there for the tests: they are production's.
-        let all = shared([(1000, 0), (0, 1000)], &[2]);
-        assert_eq!(odd(&all, true), 0);
+        all.update(shared([(1000, 0), (0, 1000)], &[2]));
+        assert_eq!(odd(true), 0);
         // Production has nobody: what waits for its turn does not step in.
-        let all = shared([(1000, 0), (0, 1000)], &[1]);
-        let group = all.draw(|_| false).unwrap();
-        assert!(all.choose(&[], Some(&group)).is_none());
+        all.update(shared([(1000, 0), (0, 1000)], &[1]));
+        assert!(at(&all, &mut Lot::default(), &[], false).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_request_stays_with_its_group_as_long_as_that_has_anybody() {
+        let all = endpoints(&[]);
+        all.update(shared([(1000, 0), (0, 1000)], &[1, 2, 4]));
+        let mut lot = Lot::default();
+        let first = all.choose(&[], &mut lot, |_| false).unwrap();
+        let other = 6 - first.endpoint.address.port();
+        // The shares have changed: the next try is the same group's.
+        all.update(shared([(1, 0), (999, 1000)], &[1, 2, 4]));
+        assert_eq!(at(&all, &mut lot, &[Arc::clone(&first)], false), Some(other));
+        // All has moved, and the old endpoints have gone.
+        all.update(shared([(0, 0), (1000, 1000)], &[1]));
+        assert_eq!(at(&all, &mut lot, &[Arc::clone(&first)], false), Some(1));
+        // The deployment is over: nothing is divided any more.
+        all.update(service(&[1, 3]));
+        assert!(at(&all, &mut lot, &[first], false).is_some());
     }
 }

@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::configuration::{AppProtocol, Split};
-use crate::endpoints::{Endpoints, Target};
+use crate::endpoints::{Endpoints, Lot, Target};
 use crate::log::{Outcome, Story, flags};
 use crate::pool::{Http1, Lent};
 use crate::upgrade::{self, Tunnel};
@@ -222,13 +222,13 @@ async fn exchange(
     let Ok(mut body) = Kept::of(body).await else {
         return failure(is_grpc, &EARLY_END, None);
     };
-    let group = endpoints.draw(|split| is_test(split, &head.headers));
-    let group = group.as_deref();
+    let is_test = |split: &Split| is_test(split, &head.headers);
+    let mut lot = Lot::default();
     let may_repeat =
         matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
     let mut tried: Vec<Arc<Target>> = Vec::new();
     loop {
-        let Some(target) = endpoints.choose(&tried, group) else {
+        let Some(target) = endpoints.choose(&tried, &mut lot, is_test) else {
             let why = if tried.is_empty() { &NO_ENDPOINT } else { &NO_CONNECTION };
             return failure(is_grpc, why, tried.last());
         };
@@ -248,7 +248,7 @@ async fn exchange(
                 note_answer(endpoints, &target, answer.status(), began);
                 let is_ill = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
                 let again = is_ill && body.can_be_sent() && !last;
-                if !again || endpoints.choose(&with(&tried, &target), group).is_none() {
+                if !again || endpoints.choose(&with(&tried, &target), &mut lot, is_test).is_none() {
                     let upstream_milliseconds = Some(began.elapsed().as_millis());
                     let upstream = Some(target.endpoint.address);
                     answer.extensions_mut().insert(Outcome { upstream, upstream_milliseconds, flags: None });

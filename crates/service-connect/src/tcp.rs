@@ -8,7 +8,7 @@ use balancer::Place;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Endpoints, Lot};
 use crate::http::TRIES_MAXIMUM;
 use crate::log::{ConnectionStory, Outcome, flags};
 use crate::metrics::Counters;
@@ -35,10 +35,10 @@ async fn connect_and_join(
     client: &mut TcpStream,
     outcome: &mut Outcome,
 ) -> (u64, u64) {
-    let group = endpoints.draw(|_| false);
+    let mut lot = Lot::default();
     let mut tried = Vec::new();
     let mut server = loop {
-        let found = endpoints.choose(&tried, group.as_deref()).filter(|_| tried.len() < TRIES_MAXIMUM);
+        let found = endpoints.choose(&tried, &mut lot, |_| false).filter(|_| tried.len() < TRIES_MAXIMUM);
         let Some(target) = found else {
             let nobody = tried.is_empty();
             outcome.flags = Some(if nobody { flags::NO_HEALTHY_UPSTREAM } else { flags::CONNECTION_FAILURE });

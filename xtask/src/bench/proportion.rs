@@ -1,10 +1,12 @@
-//! What a change costs among 1,000 tasks, and among 100,000: the loops' work follows what changed, not what there is.
+//! What a change costs among 1,000 tasks, and among 100,000: the loops' work follows what changed, not what there is. So too
+//! where the tasks are services', and in a service of 10 tasks as in one of 5,000, the most that one may have.
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::agents::Agents;
+use super::caller::Caller;
 use super::compare::load_average;
 use super::process::cpu_seconds;
 use super::roadstead::{Roadstead, Work, run_tasks};
@@ -23,8 +25,95 @@ const SIZES: [usize; 5] = [1_000, 3_000, 10_000, 30_000, 100_000];
 const CALLS: usize = 200;
 const TASKS_A_CALL: usize = 10;
 const IDLE: Duration = Duration::from_secs(5);
+/// Tasks of services that are there: how many services, and how many tasks each has.
+const SERVICES: [(usize, usize); 5] = [(1, 1_000), (3, 1_000), (10, 1_000), (30, 1_000), (100, 1_000)];
+/// One service, the only one.
+const ALONE: [(usize, usize); 4] = [(1, 10), (1, 100), (1, 1_000), (1, 5_000)];
+/// Tasks of the last service that are stopped one after the other, each replaced before the next.
+const REPLACED: usize = 200;
 
 fn run(setup: &Setup) -> Result<(), String> {
+    of_no_service(setup)?;
+    println!(
+        "\n   services   tasks of each   CPU a task replaced   CPU of an idle second   wall a task replaced"
+    );
+    for (services, size) in SERVICES.into_iter().chain(ALONE) {
+        of_services(setup, services, size)?;
+    }
+    println!("  load average {}", load_average());
+    Ok(())
+}
+
+fn of_services(setup: &Setup, services: usize, size: usize) -> Result<(), String> {
+    let directory = setup.directory.join(format!("{services}-{size}"));
+    let roadstead = Roadstead::start("server", &directory, &[])?;
+    let mut caller = roadstead.caller();
+    let agents = Agents::start(&roadstead, "default", 20, true)?;
+    Work::new("member", "host", "true").register(&mut caller)?;
+    let mut told = 0;
+    for number in 0..services {
+        let input = json!({
+            "serviceName": format!("web-{number}"), "taskDefinition": "member", "desiredCount": size, "launchType": "EC2",
+        });
+        caller.ecs("CreateService", &input)?;
+        told += size;
+        agents.heard.wait_for_reports(told)?;
+    }
+    let service = format!("web-{}", services - 1);
+    std::thread::sleep(IDLE);
+    let pid = roadstead.process.pid();
+    let members = tasks_of(&mut caller, &service, REPLACED)?;
+    let before = cpu_seconds(pid)?;
+    let start = Instant::now();
+    let mut reports = told;
+    for number in 0..REPLACED {
+        // A small service's are replaced several times.
+        let task = if size >= REPLACED {
+            members[number].clone()
+        } else {
+            tasks_of(&mut caller, &service, 1)?.swap_remove(0)
+        };
+        caller.ecs("StopTask", &json!({"task": task}))?;
+        // It has stopped, and another one runs.
+        reports += 2;
+        agents.heard.wait_for_reports(reports)?;
+    }
+    let wall = start.elapsed();
+    let busy = cpu_seconds(pid)? - before;
+    std::thread::sleep(IDLE);
+    let before = cpu_seconds(pid)?;
+    std::thread::sleep(IDLE);
+    let idle = cpu_seconds(pid)? - before;
+    println!(
+        "  {services:>9}   {size:>13}   {:>16.0} us   {:>18.1} ms   {:>17.2} ms",
+        busy * 1e6 / REPLACED as f64,
+        idle * 1e3 / IDLE.as_secs_f64(),
+        wall.as_secs_f64() * 1e3 / REPLACED as f64,
+    );
+    Ok(())
+}
+
+/// Some RUNNING tasks of a service.
+fn tasks_of(caller: &mut Caller, service: &str, count: usize) -> Result<Vec<String>, String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut token = Value::Null;
+    while found.len() < count {
+        let mut input = json!({"serviceName": service});
+        if !token.is_null() {
+            input["nextToken"] = token;
+        }
+        let answer = caller.ecs("ListTasks", &input)?;
+        let arns = answer["taskArns"].as_array().into_iter().flatten();
+        found.extend(arns.filter_map(Value::as_str).map(str::to_owned));
+        token = answer["nextToken"].clone();
+        if token.is_null() {
+            break;
+        }
+    }
+    if found.is_empty() { Err(format!("{service} has no task")) } else { Ok(found) }
+}
+
+fn of_no_service(setup: &Setup) -> Result<(), String> {
     println!(
         "\n   tasks there   CPU a task started and reported   CPU of an idle second   wall a RunTask of ten"
     );
@@ -63,6 +152,5 @@ fn run(setup: &Setup) -> Result<(), String> {
             wall.as_secs_f64() * 1e3 / CALLS as f64,
         );
     }
-    println!("  load average {}", load_average());
     Ok(())
 }
