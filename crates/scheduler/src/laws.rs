@@ -118,20 +118,20 @@ pub fn service(
     decision: &service_scheduler::Decision,
     now: base::Timestamp,
 ) -> Result<(), String> {
-    use service_scheduler::{Action, Verdict, Why, is_live, occupies, verdict};
-    let of = |task: &Task, goal: Option<usize>| match goal {
+    use service_scheduler::{Action, TaskSeen, Verdict, Why};
+    let of = |seen: &TaskSeen<'_>, goal: Option<usize>| match goal {
         None => true,
-        Some(goal) => task.service_revision() == Some(desired.goals[goal].id.as_str()),
+        Some(goal) => seen.revision == Some(desired.goals[goal].id.as_str()),
     };
     let groups: Vec<Option<usize>> =
         if desired.side_by_side { (0..desired.goals.len()).map(Some).collect() } else { vec![None] };
     for group in groups {
         let mut occupying = 0_u32;
         let mut healthy = 0_u32;
-        for seen in observed.tasks.iter().filter(|seen| of(seen.task, group)) {
-            occupying += u32::from(occupies(seen.task));
-            let verdict = verdict(seen.task, desired.grace, now);
-            healthy += u32::from(is_live(seen.task) && verdict == Verdict::Healthy);
+        for seen in observed.tasks.iter().filter(|seen| of(seen, group)) {
+            occupying += u32::from(seen.facts.occupies());
+            let verdict = seen.facts.verdict(desired.grace, now);
+            healthy += u32::from(seen.facts.live && verdict == Verdict::Healthy);
         }
         let floor = group.map_or(desired.floor, |goal| service_scheduler::own_floor(desired, goal));
         let (before, mut stopped, mut started) = (healthy, 0_u32, 0_u32);
@@ -143,18 +143,18 @@ pub fn service(
                 Action::Start { .. } => {}
                 Action::Stop { task, why } => {
                     let seen = observed.tasks.get(*task).ok_or("a stop of a task that is none")?;
-                    if !is_live(seen.task) {
-                        return Err(format!("{} is stopped again", seen.task.id));
+                    if !seen.facts.live {
+                        return Err(format!("task {task} is stopped again"));
                     }
                     if *why != Why::Unhealthy
                         && !desired.ignores_protection
-                        && seen.task.protected_until.is_some_and(|until| now < until)
+                        && seen.facts.protected_until.is_some_and(|until| now < until)
                     {
-                        return Err(format!("{} is protected", seen.task.id));
+                        return Err(format!("task {task} is protected"));
                     }
-                    let verdict = verdict(seen.task, desired.grace, now);
+                    let verdict = seen.facts.verdict(desired.grace, now);
                     let is_daemon_leaving = desired.daemon_on.is_some() && *why == Why::Leaves;
-                    if of(seen.task, group) && verdict == Verdict::Healthy && !is_daemon_leaving {
+                    if of(seen, group) && verdict == Verdict::Healthy && !is_daemon_leaving {
                         stopped += 1;
                     }
                 }

@@ -97,13 +97,17 @@ impl Heard {
 
     /// When the last of the first `count` orders to start came; waits for it.
     pub fn wait_for_starts(&self, count: usize) -> Result<Instant, String> {
-        wait_for(&format!("{count} orders to start"), PATIENCE, || {
-            Ok((self.starts() >= count).then_some(()))
-        })?;
+        self.wait_until_started(count)?;
         let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut moments: Vec<Instant> = starts.values().copied().collect();
         moments.sort_unstable();
         moments.get(count - 1).copied().ok_or_else(|| "no order".to_owned())
+    }
+
+    /// Waits for so many orders to start.
+    pub fn wait_until_started(&self, count: usize) -> Result<(), String> {
+        let enough = || Ok((self.starts() >= count).then_some(()));
+        wait_for(&format!("{count} orders to start"), PATIENCE, enough)
     }
 
     /// Waits until so many reports were answered.

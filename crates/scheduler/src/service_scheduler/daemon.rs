@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base::Timestamp;
 
-use super::{Action, Decision, Desired, Known, Verdict, Where, Why, count, occupies};
+use super::{Action, Decision, Desired, Known, Verdict, Where, Why, count};
 
 /// Adds what is to be started and stopped.
 pub(super) fn decide(
@@ -17,7 +17,7 @@ pub(super) fn decide(
 ) {
     let mut on: BTreeMap<String, Vec<&Known<'_>>> = BTreeMap::new();
     for task in tasks {
-        let instance = task.seen.task.container_instance.as_ref().map(ToString::to_string);
+        let instance = task.seen.machine.map(ToString::to_string);
         on.entry(instance.unwrap_or_default()).or_default().push(task);
     }
     let healthy = count(tasks.iter().filter(|task| task.healthy()).count());
@@ -37,9 +37,9 @@ pub(super) fn decide(
             };
             if why == Why::Scaling {
                 if task.protected {
-                    let revision = task.seen.task.service_revision().unwrap_or_default().to_owned();
+                    let revision = task.seen.revision.unwrap_or_default().to_owned();
                     *decision.report.protected.entry(revision).or_default() += 1;
-                    if let Some(until) = task.seen.task.protected_until {
+                    if let Some(until) = task.seen.facts.protected_until {
                         decision.wake(until);
                     }
                     continue;
@@ -57,7 +57,7 @@ pub(super) fn decide(
     if !desired.goals.first().is_some_and(|goal| goal.may_start) {
         return;
     }
-    let occupying = count(tasks.iter().filter(|task| occupies(task.seen.task)).count());
+    let occupying = count(tasks.iter().filter(|task| task.seen.facts.occupies()).count());
     let mut room = desired.ceiling.saturating_sub(occupying);
     for instance in instances.iter().filter(|instance| !on.contains_key(*instance)) {
         if let Some(at) = desired.start_not_before.filter(|at| now < *at) {

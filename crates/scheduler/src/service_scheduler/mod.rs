@@ -16,15 +16,17 @@
 //! instances: here it is the newest.
 
 mod daemon;
+mod facts;
 mod stop_order;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base::Timestamp;
-use domain::{DesiredStatus, HealthStatus, TargetState, Task, TaskStatus};
+use base::{Arn, Timestamp};
+use domain::{Task, TaskStatus};
 
+pub use facts::Facts;
 use stop_order::StopOrder;
 
 /// How many tasks a revision or task set is to have.
@@ -84,14 +86,34 @@ pub struct Desired<'a> {
 }
 
 /// A task of the service that is not STOPPED.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct TaskSeen<'a> {
-    /// Its row.
-    pub task: &'a Task,
+    /// What there is of it.
+    pub facts: Facts,
+    /// The revision or task set that it is of.
+    pub revision: Option<&'a str>,
+    /// Its Availability Zone.
+    pub zone: Option<&'a str>,
+    /// Its machine.
+    pub machine: Option<&'a Arn>,
     /// Its machine drains, or is gone.
     pub leaves: bool,
     /// Where it counts when tasks are evened out: a zone or an instance.
-    pub place: Option<String>,
+    pub place: Option<&'a str>,
+}
+
+impl<'a> TaskSeen<'a> {
+    /// As its row has it.
+    pub fn of(task: &'a Task, leaves: bool, place: Option<&'a str>) -> Self {
+        Self {
+            facts: Facts::of(task),
+            revision: task.service_revision(),
+            zone: task.availability_zone.as_deref(),
+            machine: task.container_instance.as_ref(),
+            leaves,
+            place,
+        }
+    }
 }
 
 /// What the service has.
@@ -178,63 +200,25 @@ impl Decision {
     }
 }
 
-/// What is known of a live task's health.
+/// What is known of a live task's health, from bad to good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
+    /// A check of its containers or of a load balancer fails, after the grace period.
+    Unhealthy,
     /// Not RUNNING yet, or its checks have not come to a verdict.
     Starting,
     /// RUNNING, and healthy where it has a check and in all its target groups.
     Healthy,
-    /// A check of its containers or of a load balancer fails, after the grace period.
-    Unhealthy,
 }
 
 /// What is known of a task's health now.
 pub fn verdict(task: &Task, grace: Grace, now: Timestamp) -> Verdict {
-    if task.last_status != TaskStatus::Running {
-        return Verdict::Starting;
-    }
-    let of_containers = container_verdict(task, grace.containers_seconds, now);
-    let of_targets = task.targets.iter().map(|target| match target.state {
-        TargetState::Unhealthy if now < grace_ends(task, grace.targets_seconds) => Verdict::Starting,
-        TargetState::Unhealthy => Verdict::Unhealthy,
-        TargetState::Healthy => Verdict::Healthy,
-        _ => Verdict::Starting,
-    });
-    of_targets.fold(of_containers, worse)
-}
-
-/// One check that fails is enough, and one that has no verdict leaves none.
-fn worse(a: Verdict, b: Verdict) -> Verdict {
-    let rank = |verdict| match verdict {
-        Verdict::Unhealthy => 0,
-        Verdict::Starting => 1,
-        Verdict::Healthy => 2,
-    };
-    if rank(a) <= rank(b) { a } else { b }
-}
-
-fn container_verdict(task: &Task, grace_period_seconds: i32, now: Timestamp) -> Verdict {
-    match task.health_status {
-        HealthStatus::Unhealthy if now < grace_ends(task, grace_period_seconds) => Verdict::Starting,
-        HealthStatus::Unhealthy => Verdict::Unhealthy,
-        HealthStatus::Healthy => Verdict::Healthy,
-        HealthStatus::Unknown => {
-            let checked =
-                task.containers.iter().any(|container| container.essential && container.has_health_check);
-            if checked { Verdict::Starting } else { Verdict::Healthy }
-        }
-    }
-}
-
-fn grace_ends(task: &Task, grace_period_seconds: i32) -> Timestamp {
-    let started_at = task.times.started_at.unwrap_or(task.times.created_at);
-    started_at.plus_seconds(i64::from(grace_period_seconds.max(0)))
+    Facts::of(task).verdict(grace, now)
 }
 
 /// Whether the task is meant to run and has not begun to end.
 pub fn is_live(task: &Task) -> bool {
-    task.desired_status == DesiredStatus::Running && occupies(task)
+    Facts::of(task).live
 }
 
 /// Whether the task counts as running or pending.
@@ -267,7 +251,7 @@ struct Known<'a> {
 impl Known<'_> {
     /// Is to stop, and its containers have not been told yet.
     fn is_ending(&self) -> bool {
-        !self.live && self.seen.task.last_status < TaskStatus::Stopping
+        !self.live && self.seen.facts.last_status < TaskStatus::Stopping
     }
 
     fn good(&self) -> bool {
@@ -284,7 +268,7 @@ impl Known<'_> {
 
     /// Runs, and its checks do not say otherwise.
     fn may_be_healthy(&self) -> bool {
-        self.live && self.verdict != Verdict::Unhealthy && self.seen.task.last_status == TaskStatus::Running
+        self.live && self.verdict != Verdict::Unhealthy && self.seen.facts.last_status == TaskStatus::Running
     }
 }
 
@@ -326,35 +310,24 @@ fn know<'a>(
     decision: &mut Decision,
 ) -> Vec<Known<'a>> {
     let known = |(index, seen): (usize, &'a TaskSeen<'a>)| {
-        let task = seen.task;
-        let live = is_live(task);
-        let grace = desired.grace;
-        let target_fails = task.targets.iter().any(|target| target.state == TargetState::Unhealthy);
-        let failing = [
-            (task.health_status == HealthStatus::Unhealthy, grace.containers_seconds),
-            (target_fails, grace.targets_seconds),
-        ];
-        for (fails, seconds) in failing {
-            let over = grace_ends(task, seconds);
-            if live && fails && seconds != Grace::FOR_EVER_SECONDS && now < over {
-                decision.wake(over);
-            }
+        let facts = &seen.facts;
+        if let Some(at) = facts.counts_from(desired.grace, now) {
+            decision.wake(at);
         }
-        let revision = task.service_revision();
         Known {
             index,
             seen,
-            goal: desired.goals.iter().position(|goal| Some(goal.id.as_str()) == revision),
-            live,
-            verdict: verdict(task, grace, now),
-            protected: !desired.ignores_protection && task.protected_until.is_some_and(|until| now < until),
+            goal: desired.goals.iter().position(|goal| Some(goal.id.as_str()) == seen.revision),
+            live: facts.live,
+            verdict: facts.verdict(desired.grace, now),
+            protected: !desired.ignores_protection && facts.protected_until.is_some_and(|until| now < until),
         }
     };
     observed.tasks.iter().enumerate().map(known).collect()
 }
 
 fn is_steady(desired: &Desired<'_>, tasks: &[Known<'_>]) -> bool {
-    let occupying = tasks.iter().filter(|task| occupies(task.seen.task));
+    let occupying = tasks.iter().filter(|task| task.seen.facts.occupies());
     let at_rest = |task: &Known<'_>| task.good() && task.healthy() && task.goal.is_some();
     let of_goal = |goal: usize| match desired.daemon_on {
         Some(instances) if goal == 0 => count(instances.len()),
@@ -389,7 +362,7 @@ struct Plan {
 impl Group<'_, '_> {
     fn decide(&self, decision: &mut Decision) {
         let waits = self.desired.start_not_before.filter(|at| self.now < *at);
-        let occupying = count(self.tasks.iter().filter(|task| occupies(task.seen.task)).count());
+        let occupying = count(self.tasks.iter().filter(|task| task.seen.facts.occupies()).count());
         let room = self.desired.ceiling.saturating_sub(occupying);
         let plans = self.starts(room, waits, decision);
         let deficit: u32 = plans.values().map(|plan| plan.deficit).sum();
@@ -487,7 +460,7 @@ impl Group<'_, '_> {
 
     fn stop_unhealthy(&self, goal: usize, plan: Plan, lacks_room: bool, decision: &mut Decision) {
         let mut bad: Vec<&Known<'_>> = self.of(Some(goal)).filter(|task| task.bad()).collect();
-        bad.sort_by_key(|task| (task.seen.task.times.created_at, task.index));
+        bad.sort_by_key(|task| (task.seen.facts.created_at, task.index));
         let wanted = self.desired.goals[goal].count;
         let good = count(self.of(Some(goal)).filter(|task| task.good()).count());
         let healthy = count(self.of(Some(goal)).filter(|task| task.good() && task.healthy()).count());
@@ -538,7 +511,7 @@ impl Group<'_, '_> {
             Why::Scaling
         };
         let protected_until = good.iter().filter(|task| task.protected);
-        let protected_until = protected_until.filter_map(|task| task.seen.task.protected_until).min();
+        let protected_until = protected_until.filter_map(|task| task.seen.facts.protected_until).min();
         let mut order = StopOrder::new(good, self.tasks.iter().copied().filter(|task| task.live));
         for _ in 0..surplus {
             let Some(task) = order.next() else { break };
@@ -606,8 +579,8 @@ fn stop_if_allowed(
     decision: &mut Decision,
 ) -> bool {
     if task.protected {
-        *kept.entry(task.seen.task.service_revision().unwrap_or_default().to_owned()).or_default() += 1;
-        if let Some(until) = task.seen.task.protected_until {
+        *kept.entry(task.seen.revision.unwrap_or_default().to_owned()).or_default() += 1;
+        if let Some(until) = task.seen.facts.protected_until {
             decision.wake(until);
         }
         return false;
@@ -625,7 +598,7 @@ fn by_place<'a>(
 ) -> BTreeMap<String, u32> {
     let mut counts: BTreeMap<String, u32> = places.iter().map(|place| (place.clone(), 0)).collect();
     for task in tasks {
-        if let Some(there) = task.seen.place.as_ref().and_then(|place| counts.get_mut(place)) {
+        if let Some(there) = task.seen.place.and_then(|place| counts.get_mut(place)) {
             *there += 1;
         }
     }
@@ -651,7 +624,7 @@ fn rebalance(desired: &Desired<'_>, tasks: &[Known<'_>], now: Timestamp, decisio
         decision.wake(at);
         return;
     }
-    let occupying = count(tasks.iter().filter(|task| occupies(task.seen.task)).count());
+    let occupying = count(tasks.iter().filter(|task| task.seen.facts.occupies()).count());
     let room = desired.ceiling.saturating_sub(occupying);
     let mut planned = counts.clone();
     let mut movable = movable;
@@ -683,7 +656,7 @@ fn rebalance(desired: &Desired<'_>, tasks: &[Known<'_>], now: Timestamp, decisio
         if protected > 0 && room > 0 {
             decision.report.protected.insert(desired.goals[goal].id.clone(), protected);
             let until =
-                tasks.iter().filter_map(|task| task.seen.task.protected_until).filter(|at| now < *at).min();
+                tasks.iter().filter_map(|task| task.seen.facts.protected_until).filter(|at| now < *at).min();
             if let Some(until) = until {
                 decision.wake(until);
             }

@@ -53,7 +53,7 @@ impl<'k> StopOrder<'k> {
         for (number, known) in candidates.iter().enumerate() {
             let there = order.instances.entry(machine(known)).or_default();
             there.candidates.insert(number);
-            let rank = (there.live, known.seen.task.times.created_at, number);
+            let rank = (there.live, known.seen.facts.created_at, number);
             order.classes.entry(class(known)).or_default().entry(spot(known)).or_default().insert(rank);
         }
         order.candidates = candidates;
@@ -97,7 +97,7 @@ impl<'k> StopOrder<'k> {
             let other = self.candidates[number];
             let spots = self.classes.get_mut(&class(other));
             let Some(ranks) = spots.and_then(|spots| spots.get_mut(&spot(other))) else { continue };
-            let created_at = other.seen.task.times.created_at;
+            let created_at = other.seen.facts.created_at;
             ranks.remove(&(before, created_at, number));
             ranks.insert((there.live, created_at, number));
         }
@@ -105,13 +105,13 @@ impl<'k> StopOrder<'k> {
 }
 
 fn class(known: &Known<'_>) -> Class {
-    (!known.protected, Reverse(known.seen.task.last_status), known.verdict != Verdict::Healthy)
+    (!known.protected, Reverse(known.seen.facts.last_status), known.verdict != Verdict::Healthy)
 }
 
 fn spot<'k>(known: &Known<'k>) -> Spot<'k> {
-    (known.seen.place.as_deref(), known.seen.task.availability_zone.as_deref())
+    (known.seen.place, known.seen.zone)
 }
 
 fn machine<'k>(known: &Known<'k>) -> Option<&'k Arn> {
-    known.seen.task.container_instance.as_ref()
+    known.seen.machine
 }

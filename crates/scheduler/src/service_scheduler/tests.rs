@@ -1,6 +1,7 @@
 //! The service scheduler's tests: states and decisions as text, and a service played through with faults.
 
-use base::{Arn, Scope};
+use base::Scope;
+use domain::{DesiredStatus, HealthStatus, TargetState};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -82,11 +83,11 @@ fn desired(goals: &[Goal], count: u32, minimum: u32, maximum: u32) -> Desired<'_
 }
 
 fn seen(tasks: &[Task]) -> Vec<TaskSeen<'_>> {
-    tasks.iter().map(|task| TaskSeen { task, leaves: false, place: task.availability_zone.clone() }).collect()
+    tasks.iter().map(|task| TaskSeen::of(task, false, task.availability_zone.as_deref())).collect()
 }
 
 /// The decision as text: `start 2x3 stop t1,t2`, with marks for what the report says.
-fn told(desired: &Desired<'_>, decision: &Decision, seen: &[TaskSeen<'_>]) -> String {
+fn told(desired: &Desired<'_>, decision: &Decision, tasks: &[Task]) -> String {
     let mut words = Vec::new();
     for action in &decision.actions {
         words.push(match action {
@@ -97,7 +98,7 @@ fn told(desired: &Desired<'_>, decision: &Decision, seen: &[TaskSeen<'_>]) -> St
                 let name = name.rsplit('/').next().unwrap();
                 format!("start {}x{count}@{name}", desired.goals[*goal].id)
             }
-            Action::Stop { task, why } => format!("stop {} {why:?}", seen[*task].task.id),
+            Action::Stop { task, why } => format!("stop {} {why:?}", tasks[*task].id),
         });
     }
     if decision.report.stuck {
@@ -115,7 +116,7 @@ fn decided(desired: &Desired<'_>, text: &str) -> String {
     let observed = Observed { tasks: &seen };
     let decision = decide(desired, &observed, at(100));
     assert_eq!(laws::service(desired, &observed, &decision, at(100)), Ok(()));
-    told(desired, &decision, &seen)
+    told(desired, &decision, &tasks)
 }
 
 #[test]
@@ -229,11 +230,11 @@ fn protection_keeps_a_task_from_scaling_and_not_from_its_own_illness() {
     rows[1].protected_until = Some(at(500));
     let all = seen(&rows);
     let decision = decide(&desired, &Observed { tasks: &all }, at(100));
-    assert_eq!(told(&desired, &decision, &all), "stop t0 Scaling");
+    assert_eq!(told(&desired, &decision, &rows), "stop t0 Scaling");
     rows[0].protected_until = Some(at(300));
     let all = seen(&rows);
     let decision = decide(&desired, &Observed { tasks: &all }, at(100));
-    assert_eq!((told(&desired, &decision, &all), decision.wake_at), (String::new(), Some(at(300))));
+    assert_eq!((told(&desired, &decision, &rows), decision.wake_at), (String::new(), Some(at(300))));
     assert_eq!(decision.report.protected, BTreeMap::from([("1".to_owned(), 1)]));
 }
 
@@ -246,13 +247,13 @@ fn draining_machines_lose_their_tasks_within_the_bounds() {
     let full = desired(&goals, 2, 100, 200);
     let observed = Observed { tasks: &all };
     let decision = decide(&full, &observed, at(1));
-    assert_eq!(told(&full, &decision, &all), "start 1x1");
+    assert_eq!(told(&full, &decision, &rows), "start 1x1");
     let half = desired(&goals, 2, 50, 100);
-    assert_eq!(told(&half, &decide(&half, &observed, at(1)), &all), "stop t0 Leaves");
+    assert_eq!(told(&half, &decide(&half, &observed, at(1)), &rows), "stop t0 Leaves");
     let rows = tasks("1:RRR");
     let mut all = seen(&rows);
     all[0].leaves = true;
-    assert_eq!(told(&full, &decide(&full, &Observed { tasks: &all }, at(1)), &all), "stop t0 Leaves");
+    assert_eq!(told(&full, &decide(&full, &Observed { tasks: &all }, at(1)), &rows), "stop t0 Leaves");
 }
 
 #[test]
@@ -266,7 +267,7 @@ fn zones_are_evened_out_start_before_stop() {
             row.availability_zone = Some(zone.to_string());
         }
         let all = seen(&rows);
-        told(&desired, &decide(&desired, &Observed { tasks: &all }, at(1)), &all)
+        told(&desired, &decide(&desired, &Observed { tasks: &all }, at(1)), &rows)
     };
     assert_eq!(told_in("1:RRR", "aaa"), "start 1x1@b");
     assert_eq!(told_in("1:RRRP", "aaab"), "", "not before it is there");
@@ -338,11 +339,8 @@ struct Play {
 
 impl Play {
     fn decide(&mut self, desired: &Desired<'_>) -> Result<Decision, String> {
-        let seen: Vec<TaskSeen<'_>> = self
-            .tasks
-            .iter()
-            .map(|task| TaskSeen { task, leaves: self.leaving.contains(&task.id), place: None })
-            .collect();
+        let seen: Vec<TaskSeen<'_>> =
+            self.tasks.iter().map(|task| TaskSeen::of(task, self.leaving.contains(&task.id), None)).collect();
         let observed = Observed { tasks: &seen };
         let decision = decide(desired, &observed, at(self.now));
         laws::service(desired, &observed, &decision, at(self.now))?;
@@ -446,20 +444,20 @@ fn next_to_stop(candidates: &[&Known<'_>], all: &[&Known<'_>]) -> Option<usize> 
     let mut instances: BTreeMap<Option<&Arn>, u32> = BTreeMap::new();
     let mut places: BTreeMap<Option<&str>, u32> = BTreeMap::new();
     for known in all {
-        *zones.entry(known.seen.task.availability_zone.as_deref()).or_default() += 1;
-        *instances.entry(known.seen.task.container_instance.as_ref()).or_default() += 1;
-        *places.entry(known.seen.place.as_deref()).or_default() += 1;
+        *zones.entry(known.seen.zone).or_default() += 1;
+        *instances.entry(known.seen.machine).or_default() += 1;
+        *places.entry(known.seen.place).or_default() += 1;
     }
     let rank = |known: &Known<'_>| {
-        let task = known.seen.task;
+        let facts = &known.seen.facts;
         (
             !known.protected,
-            std::cmp::Reverse(task.last_status),
+            std::cmp::Reverse(facts.last_status),
             known.verdict != Verdict::Healthy,
-            places.get(&known.seen.place.as_deref()).copied(),
-            zones.get(&task.availability_zone.as_deref()).copied(),
-            instances.get(&task.container_instance.as_ref()).copied(),
-            task.times.created_at,
+            places.get(&known.seen.place).copied(),
+            zones.get(&known.seen.zone).copied(),
+            instances.get(&known.seen.machine).copied(),
+            facts.created_at,
             index_of(candidates, known),
         )
     };
@@ -483,9 +481,9 @@ proptest! {
             times: domain::TaskTimes { created_at: at(created), ..Default::default() },
             ..task(number, "1", ['R', 'C', 'P'][state])
         }).collect();
-        let seen: Vec<TaskSeen<'_>> = tasks.iter().zip(&kinds).map(|(task, kind)| TaskSeen {
-            task, leaves: false, place: Some(format!("p{}", kind.2)),
-        }).collect();
+        let places: Vec<String> = kinds.iter().map(|kind| format!("p{}", kind.2)).collect();
+        let seen: Vec<TaskSeen<'_>> =
+            tasks.iter().zip(&places).map(|(task, place)| TaskSeen::of(task, false, Some(place))).collect();
         let known: Vec<Known<'_>> = seen.iter().zip(&kinds).enumerate().map(|(index, (seen, kind))| Known {
             index, seen, goal: Some(0), live: true, protected: kind.4,
             verdict: if kind.5 == 0 { Verdict::Healthy } else { Verdict::Starting },

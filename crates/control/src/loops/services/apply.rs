@@ -4,9 +4,10 @@
 //! steps of the deployment, tasks, events), on condition that the service is as it was read. A crash before it leaves no
 //! trace, a crash after it no doubt.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use base::Timestamp;
+use base::{Arn, Timestamp};
 use domain::{
     HealthStatus, LaunchType, OutboxMessage, Service, ServiceDeployment, ServiceRevision, ServiceStatus,
     StabilityStatus, StopCode, TargetState, Task, TaskSet, TaskSetStatus, TaskStatus, TaskTarget,
@@ -14,14 +15,15 @@ use domain::{
 use ecs::launch;
 use ecs::launch::service::Spot;
 use scheduler::deployment::{self, Limits};
-use scheduler::service_scheduler::{self, Action, Goal, Report, TaskSeen, Verdict, Where, Why};
+use scheduler::service_scheduler::{self, Action, Facts, Goal, Report, TaskSeen, Verdict, Where, Why};
 use scheduler::task_lifecycle::{may_be_told_to_stop, request_stop};
-use store::{Snapshot, Transaction};
+use store::{Key, Snapshot, Transaction};
 
 use super::balance::{self, Balance};
 use super::events::{self, Messages};
 use super::failures;
 use super::gather::{ENDS_AT_ONCE, Gathered};
+use super::members::Member;
 use super::traffic::Wanted;
 use crate::Control;
 use crate::loops::lifecycle_hooks;
@@ -76,6 +78,8 @@ struct Pass<'a> {
     control: &'a Control,
     snapshot: &'a Snapshot,
     gathered: &'a Gathered,
+    /// Its tasks that are not STOPPED: actions name them by their number.
+    members: &'a [(&'a Key, &'a Member)],
     given: Given,
     now: Timestamp,
     service: Service,
@@ -93,10 +97,12 @@ pub fn pass(
     gathered: &Gathered,
     given: Given,
 ) -> Result<(Transaction, Outcome), NotMyTurn> {
+    let members: Vec<(&Key, &Member)> = gathered.seen.live().collect();
     let mut pass = Pass {
         control,
         snapshot,
         gathered,
+        members: &members,
         given,
         now: control.clock.now(),
         service: gathered.service.value.as_ref().clone(),
@@ -104,7 +110,7 @@ pub fn pass(
         goals: Vec::new(),
         limits: Limits::default(),
         messages: Messages::default(),
-        outcome: Outcome { tasks: gathered.tasks.len(), ..Outcome::default() },
+        outcome: Outcome { tasks: members.len(), ..Outcome::default() },
     };
     let daemon_on = pass.daemon_instances();
     pass.count_ends();
@@ -114,13 +120,19 @@ pub fn pass(
     };
     let task_sets = pass.set_goals(desired_count);
     let balance = pass.balance();
-    let seen: Vec<TaskSeen<'_>> = gathered
-        .tasks
+    let places: Vec<Option<Cow<'_, str>>> = balance.as_ref().map_or_else(Vec::new, |balance| {
+        members.iter().map(|(_, member)| balance.place_of(member, gathered)).collect()
+    });
+    let seen: Vec<TaskSeen<'_>> = members
         .iter()
-        .map(|task| TaskSeen {
-            task: task.value.as_ref(),
-            leaves: gathered.leaves(task),
-            place: balance.as_ref().and_then(|balance| balance.place_of(task, gathered)),
+        .enumerate()
+        .map(|(number, (_, member))| TaskSeen {
+            facts: member.facts,
+            revision: member.revision.as_deref(),
+            zone: member.zone.as_deref(),
+            machine: gathered.seen.machine_arn(member),
+            leaves: gathered.seen.leaves(member),
+            place: places.get(number).and_then(Option::as_deref),
         })
         .collect();
     let decision = service_scheduler::decide(
@@ -158,7 +170,10 @@ impl Pass<'_> {
         if !self.is_active() {
             return Some(BTreeSet::new());
         }
-        let has: BTreeSet<String> = self.gathered.instances.keys().map(ToString::to_string).collect();
+        let there = self.gathered.members().filter(|member| self.gathered.seen.machine(member).is_some());
+        let arns: BTreeSet<&Arn> =
+            there.filter_map(|member| self.gathered.seen.machine_arn(member)).collect();
+        let has: BTreeSet<String> = arns.into_iter().map(ToString::to_string).collect();
         let Some(workload) = self.gathered.newest().and_then(|id| self.gathered.workload(id)) else {
             return Some(has);
         };
@@ -178,11 +193,11 @@ impl Pass<'_> {
     }
 
     fn count_ends(&mut self) {
-        let ends: Vec<failures::End> = self.gathered.ended.iter().map(|task| failures::end(task)).collect();
+        let ends: Vec<failures::End> = self.gathered.ended().map(|task| failures::end(task)).collect();
         if failures::throttle(&mut self.service, &ends, self.now) {
             self.messages.say_once(self.snapshot, &self.service, None, failures::IMPAIRED, self.now);
         }
-        self.outcome.again |= self.gathered.ended.len() >= ENDS_AT_ONCE;
+        self.outcome.again |= ends.len() >= ENDS_AT_ONCE;
     }
 
     /// Settles how many tasks each revision or task set is to have. Gives the task sets that change.
@@ -387,13 +402,9 @@ impl Pass<'_> {
         let task_set = self.task_set(&id);
         let workload = self.gathered.workload(&id)?;
         let call = launch::service::call(&self.service.scope, self.now);
-        let live: Vec<&Task> = self
-            .gathered
-            .tasks
-            .iter()
-            .map(|task| task.value.as_ref())
-            .filter(|task| task.service_revision() == Some(id.as_str()) && service_scheduler::is_live(task))
-            .collect();
+        let counts = |member: &&Member| member.facts.live && member.revision.as_deref() == Some(id.as_str());
+        let live: Vec<&Task> =
+            self.gathered.members().filter(counts).map(|member| member.row.value.as_ref()).collect();
         let wanted = usize::try_from(count).unwrap_or(0);
         let placed =
             launch::service::prepare(self.snapshot, &call, &self.service, &workload).and_then(|launch| {
@@ -462,8 +473,9 @@ impl Pass<'_> {
                 self.outcome.again = true;
                 break;
             }
-            let row = &self.gathered.tasks[task];
-            let id = row.service_revision().unwrap_or_default();
+            let (_, member) = self.members[task];
+            let row = &member.row;
+            let id = member.revision.as_deref().unwrap_or_default();
             let reason = match why {
                 Why::Unhealthy => match unhealthy_target(row) {
                     Some(target) => {
@@ -483,7 +495,7 @@ impl Pass<'_> {
             }
             let task_set = self.task_set(id).map(str::to_owned);
             if why == Why::Unhealthy {
-                let what = self.unhealthy(row);
+                let what = self.unhealthy(member);
                 self.messages.say_of(&self.service, task_set.as_deref(), &what);
             }
             let zone = next
@@ -520,27 +532,25 @@ impl Pass<'_> {
             return;
         }
         let grace = self.gathered.grace();
-        let stays = self.gathered.tasks.iter().enumerate().filter(|(number, task)| {
-            !leaving.contains(number)
-                && service_scheduler::is_live(task)
-                && service_scheduler::verdict(task, grace, self.now) == Verdict::Healthy
-        });
-        for (_, task) in stays {
-            transaction.require_unchanged(task);
+        for (number, (key, member)) in self.members.iter().enumerate() {
+            let facts = &member.facts;
+            if !leaving.contains(&number) && facts.live && facts.verdict(grace, self.now) == Verdict::Healthy
+            {
+                transaction.require_revision::<Task>(key, Some(member.row.revision));
+            }
         }
     }
 
     /// What is said of a task whose checks fail. Source: AWS, "Amazon ECS service unhealthy event messages".
-    fn unhealthy(&self, task: &Task) -> String {
+    fn unhealthy(&self, member: &Member) -> String {
+        let task = &member.row;
         let id = &task.id;
         let Some(target) = unhealthy_target(task) else {
             return format!("(task {id}) failed container health checks.");
         };
-        let instance = task.container_instance.as_ref().filter(|_| task.launch_type != LaunchType::Fargate);
-        let instance = instance
-            .and_then(|arn| self.gathered.instances.get(arn))
-            .map(|instance| format!("(instance {}) ", instance.ec2_instance_id))
-            .unwrap_or_default();
+        let instance = self.gathered.seen.machine(member).filter(|_| task.launch_type != LaunchType::Fargate);
+        let instance =
+            instance.map(|instance| format!("(instance {}) ", instance.ec2_instance_id)).unwrap_or_default();
         let port = target.target.as_ref().map_or(target.container_port, |(_, port)| *port);
         let (group, reason) = (&target.target_group, target.reason.as_deref().unwrap_or_default());
         format!(
@@ -560,7 +570,7 @@ impl Pass<'_> {
             self.messages.say_once(self.snapshot, &self.service, None, what, self.now);
         }
         self.learn_digests(transaction);
-        let started_at = self.gathered.tasks.iter().map(|task| task.times.started_at);
+        let started_at = self.gathered.members().map(|member| member.facts.started_at);
         let youngest = started_at.max().flatten().filter(|_| report.steady);
         let due = failures::recover(&mut self.service, youngest, self.now);
         self.wake(due);
@@ -593,7 +603,7 @@ impl Pass<'_> {
     /// A service that is being deleted is gone when its last task is.
     fn finish(&mut self) {
         self.service.steady = false;
-        if self.gathered.tasks.is_empty() && self.gathered.ended.len() < ENDS_AT_ONCE {
+        if self.members.is_empty() && self.gathered.ended().count() < ENDS_AT_ONCE {
             self.service.status = ServiceStatus::Inactive;
             self.service.revisions.clear();
             self.service.current_deployment = None;
@@ -608,9 +618,8 @@ impl Pass<'_> {
                 continue;
             }
             let mut next: ServiceRevision = row.value.as_ref().clone();
-            let tasks =
-                self.gathered.tasks.iter().filter(|task| task.service_revision() == Some(row.id.as_str()));
-            for task in tasks {
+            let of_revision = |member: &&Member| member.revision.as_deref() == Some(row.id.as_str());
+            for task in self.gathered.members().filter(of_revision).map(|member| &member.row) {
                 for image in next.container_images.iter_mut().filter(|image| unknown(image)) {
                     let pulled = task.container(&image.container);
                     image.digest = pulled.and_then(|container| container.image_digest.clone());
@@ -624,19 +633,17 @@ impl Pass<'_> {
 
     fn write_task_sets(&mut self, task_sets: Vec<TaskSet>, transaction: &mut Transaction) {
         for (row, mut next) in self.gathered.task_sets.iter().zip(task_sets) {
-            let of_set = |task: &&store::Versioned<Task>| task.service_revision() == Some(row.id.as_str());
-            let tasks: Vec<_> = self.gathered.tasks.iter().filter(of_set).collect();
+            let of_set = |member: &&Member| member.revision.as_deref() == Some(row.id.as_str());
+            let tasks: Vec<&Facts> =
+                self.gathered.members().filter(of_set).map(|member| &member.facts).collect();
             if tasks.is_empty() && (row.status == TaskSetStatus::Draining || !self.is_active()) {
                 transaction.remove(row);
                 continue;
             }
             let grace = self.gathered.grace();
-            let good = |task: &&store::Versioned<Task>| {
-                service_scheduler::is_live(task)
-                    && service_scheduler::verdict(task, grace, self.now) == Verdict::Healthy
-            };
-            let occupying = tasks.iter().filter(|task| service_scheduler::occupies(task)).count();
-            let healthy = tasks.iter().filter(|task| good(task)).count();
+            let good = |facts: &&&Facts| facts.live && facts.verdict(grace, self.now) == Verdict::Healthy;
+            let occupying = tasks.iter().filter(|facts| facts.occupies()).count();
+            let healthy = tasks.iter().filter(good).count();
             let wanted = usize::try_from(next.computed_desired_count).unwrap_or(0);
             let stability = if healthy == wanted && occupying == wanted {
                 StabilityStatus::SteadyState
@@ -658,7 +665,7 @@ impl Pass<'_> {
     }
 
     fn write(mut self, mut transaction: Transaction) -> Result<(Transaction, Outcome), NotMyTurn> {
-        for task in &self.gathered.ended {
+        for task in self.gathered.ended() {
             transaction.replace(task, Task { accounted: true, ..task.value.as_ref().clone() });
         }
         if let Some(next) = self.deployment.take() {

@@ -4,16 +4,17 @@
 //! `roadstead:rebalance` = `enabled`: what its first placement strategy spreads over, or the instances where that
 //! strategy is `random`. With `binpack` nothing is moved: an even spread is not what it asks for.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::Timestamp;
-use domain::{LaunchType, Service, Task};
+use domain::{LaunchType, Service};
 use ecs::launch::service::{Spot, Workload, call, daemon_instances, prepare, values_to_balance};
 use ecs::launch::wishes::REBALANCE;
-use scheduler::service_scheduler::is_live;
 use store::Snapshot;
 
 use super::gather::Gathered;
+use super::members::Member;
 
 const ZONE: &str = "ecs.availability-zone";
 
@@ -67,14 +68,12 @@ pub fn of(snapshot: &Snapshot, service: &Service, workload: &Workload, now: Time
 
 impl Balance {
     /// Where a task counts.
-    pub fn place_of(&self, task: &Task, gathered: &Gathered) -> Option<String> {
-        let instance = task.container_instance.as_ref();
+    pub fn place_of<'a>(&self, member: &'a Member, gathered: &'a Gathered) -> Option<Cow<'a, str>> {
         match self.attribute.as_deref() {
-            None => instance.map(ToString::to_string),
-            Some(ZONE) => task.availability_zone.clone(),
+            None => gathered.seen.machine_arn(member).map(|arn| Cow::Owned(arn.to_string())),
+            Some(ZONE) => member.zone.as_deref().map(Cow::Borrowed),
             Some(attribute) => {
-                let row = gathered.instances.get(instance?)?;
-                row.attribute(attribute).flatten().map(str::to_owned)
+                gathered.seen.machine(member)?.attribute(attribute).flatten().map(Cow::Borrowed)
             }
         }
     }
@@ -91,8 +90,9 @@ impl Balance {
     /// Live tasks by place.
     pub fn counts(&self, gathered: &Gathered) -> BTreeMap<String, u32> {
         let mut counts: BTreeMap<String, u32> = self.places.iter().map(|place| (place.clone(), 0)).collect();
-        for task in gathered.tasks.iter().filter(|task| is_live(task)) {
-            if let Some(count) = self.place_of(task, gathered).and_then(|place| counts.get_mut(&place)) {
+        for member in gathered.members().filter(|member| member.facts.live) {
+            let place = self.place_of(member, gathered);
+            if let Some(count) = place.and_then(|place| counts.get_mut(place.as_ref())) {
                 *count += 1;
             }
         }

@@ -1,22 +1,22 @@
 //! What there is of a service, read from one snapshot.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use base::{Arn, Timestamp};
+use base::Timestamp;
 use domain::{
-    ContainerInstance, ContainerInstanceStatus, DeploymentControllerType, ManagedResourceStatus,
-    SchedulingStrategy, Service, ServiceDeployment, ServiceRevision, Task, TaskSet, TaskStatus,
+    DeploymentControllerType, ManagedResourceStatus, SchedulingStrategy, Service, ServiceDeployment,
+    ServiceRevision, Task, TaskSet, TaskStatus,
 };
 use ecs::launch::service::Workload;
 use ecs::launch::wishes::READINESS;
 use scheduler::deployment::{Configuration, RevisionObserved, SETTLE_SECONDS};
-use scheduler::service_scheduler::{Grace, Verdict, is_live, verdict};
+use scheduler::service_scheduler::{Grace, Verdict};
 use store::rows_gateway::{express_ingress_of, express_service_of};
 use store::rows_service::{of_service, service_deployment_key, service_revision_key};
 use store::{Key, Snapshot, Versioned};
 
 use super::failures::{End, end};
-use super::members::{Members, Seen};
+use super::members::{Member, Members, Seen};
 use crate::deployment_configuration;
 
 /// Ends taken note of in one transaction; the rest follows in the next.
@@ -34,12 +34,8 @@ pub struct Gathered {
     pub revisions: Vec<Versioned<ServiceRevision>>,
     /// Task sets, PRIMARY first, then newest first; empty with the ECS controller.
     pub task_sets: Vec<Versioned<TaskSet>>,
-    /// Tasks that are not STOPPED.
-    pub tasks: Vec<Versioned<Task>>,
-    /// Tasks that ended and were not counted.
-    pub ended: Vec<Versioned<Task>>,
-    /// Machines of the tasks; one that is missing is gone.
-    pub instances: HashMap<Arn, Versioned<ContainerInstance>>,
+    /// Its tasks, and their machines.
+    pub seen: Seen,
 }
 
 impl Gathered {
@@ -49,8 +45,7 @@ impl Gathered {
         if service.status == domain::ServiceStatus::Inactive || waits_for_ingress(snapshot, &service) {
             return None;
         }
-        let Seen { tasks, ended, instances } =
-            snapshot.view(|members: &mut Members| members.of_service(key, ENDS_AT_ONCE));
+        let seen = snapshot.view(|members: &mut Members| members.of_service(key));
         let deployment = service.current_deployment.as_ref().and_then(|id| {
             let key = service_deployment_key(&service.scope, &service.cluster, &service.name, id);
             snapshot.get::<ServiceDeployment>(&key)
@@ -59,16 +54,8 @@ impl Gathered {
             &deployment.deployment_configuration_document
         });
         let configuration = deployment_configuration::parse(document, service.scheduling_strategy);
-        let mut gathered = Self {
-            configuration,
-            deployment,
-            revisions: Vec::new(),
-            task_sets: Vec::new(),
-            ended,
-            instances,
-            tasks,
-            service,
-        };
+        let mut gathered =
+            Self { configuration, deployment, revisions: Vec::new(), task_sets: Vec::new(), seen, service };
         gathered.read_workloads(snapshot);
         Some(gathered)
     }
@@ -109,11 +96,14 @@ impl Gathered {
         revision.or_else(|| self.task_sets.first().map(|row| row.id.as_str()))
     }
 
-    /// Whether the task's machine drains or is gone.
-    pub fn leaves(&self, task: &Task) -> bool {
-        let Some(arn) = &task.container_instance else { return false };
-        let instance = self.instances.get(arn);
-        instance.is_none_or(|instance| instance.status != ContainerInstanceStatus::Active)
+    /// Tasks that are not STOPPED.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.seen.live().map(|(_, member)| member)
+    }
+
+    /// Tasks that ended and were not counted, as many as are taken note of at once.
+    pub fn ended(&self) -> impl Iterator<Item = &Versioned<Task>> {
+        self.seen.ended().take(ENDS_AT_ONCE)
     }
 
     /// For how long failing checks do not count: for ever, where the service's tag says that they tell readiness.
@@ -139,21 +129,23 @@ impl Gathered {
     pub fn observed(&self, now: Timestamp) -> (Vec<RevisionObserved>, Option<Timestamp>) {
         let mut by_revision: BTreeMap<&str, RevisionObserved> = BTreeMap::new();
         let mut settles: Option<Timestamp> = None;
-        for task in &self.tasks {
-            let Some(id) = task.service_revision() else { continue };
+        let grace = self.grace();
+        for member in self.members() {
+            let Some(id) = member.revision.as_deref() else { continue };
+            let facts = &member.facts;
             let there = by_revision.entry(id).or_default();
-            if !is_live(task) {
+            if !facts.live {
                 there.stopping += 1;
                 continue;
             }
-            if task.last_status != TaskStatus::Running {
+            if facts.last_status != TaskStatus::Running {
                 there.pending += 1;
                 continue;
             }
             there.running += 1;
-            if verdict(task, self.grace(), now) == Verdict::Healthy {
+            if facts.verdict(grace, now) == Verdict::Healthy {
                 there.healthy += 1;
-                let settled_at = task.times.started_at.unwrap_or(now).plus_seconds(SETTLE_SECONDS);
+                let settled_at = facts.started_at.unwrap_or(now).plus_seconds(SETTLE_SECONDS);
                 if now >= settled_at {
                     there.settled += 1;
                 } else {
@@ -161,7 +153,7 @@ impl Gathered {
                 }
             }
         }
-        for task in &self.ended {
+        for task in self.ended() {
             let Some(id) = task.service_revision() else { continue };
             let there = by_revision.entry(id).or_default();
             match end(task) {

@@ -1,88 +1,222 @@
 //! [`Members`]: the tasks that count for each service, and all container instances, kept in memory and fed by the store's
 //! changes.
 //!
-//! A pass over a service looks at all of its tasks, thousands of them, and comes again with every few that change. Finding them
-//! through an index, and each one's machine by its key, costs more than all that is then decided about them: so what the pass is
-//! to see stands ready, and a change costs its own tasks only.
+//! A pass over a service decides by all of its tasks, thousands of them, and comes again with every few that change. Rows are
+//! kilobytes in many places of memory, and finding them through an index, and each one's machine by its key, costs more than
+//! all that is then decided about them. So what the decisions ask of each task stands ready beside it ([`Facts`]); a change
+//! costs its own tasks only, and a pass takes what there is without copying it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use base::Arn;
-use domain::{ContainerInstance, Task};
+use domain::{ContainerInstance, ContainerInstanceStatus, Task};
+use scheduler::service_scheduler::Facts;
 use store::rows::{TASKS_UNACCOUNTED, TASKS_UNFINISHED};
 use store::rows_service::service_key;
 use store::{ChangeBatch, Key, Prefix, Row as _, Snapshot, Versioned, View};
 
+/// Names that a service's tasks share, the latest that came: revisions and zones.
+const NAMES_MAXIMUM: usize = 16;
+
 /// See the file's head.
 #[derive(Debug, Default)]
 pub struct Members {
-    /// By the service's key.
-    services: HashMap<Key, Tasks>,
-    /// Machines that are there.
-    instances: HashMap<Arn, Versioned<ContainerInstance>>,
+    /// By the service's key. Whoever looks at one shares it; it is copied only if it changes meanwhile.
+    services: HashMap<Key, Arc<Tasks>>,
+    machines: Arc<Machines>,
 }
 
 /// A service's tasks by their keys: the order of the indexes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tasks {
     /// Those that are not STOPPED.
-    live: BTreeMap<Key, Versioned<Task>>,
+    live: BTreeMap<Key, Member>,
     /// Those that ended and were not counted.
     ended: BTreeMap<Key, Versioned<Task>>,
+    names: Vec<Arc<str>>,
+}
+
+/// A task of a service, and what decisions ask of it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its row.
+    pub row: Versioned<Task>,
+    /// What decisions ask of it.
+    pub facts: Facts,
+    /// The revision or task set that it is of.
+    pub revision: Option<Arc<str>>,
+    /// Its Availability Zone.
+    pub zone: Option<Arc<str>>,
+    /// Its place among the machines.
+    machine: Option<usize>,
+}
+
+/// Machines that are there or have tasks, each in a place of its own.
+#[derive(Clone, Debug, Default)]
+struct Machines {
+    places: HashMap<Arn, usize>,
+    all: Vec<Machine>,
+    free: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Machine {
+    arn: Arn,
+    /// `None`: it is gone.
+    row: Option<Versioned<ContainerInstance>>,
+    is_active: bool,
+    /// Members that are on it.
+    tasks: usize,
 }
 
 /// What a pass sees of its service. It may be newer than the snapshot that it was asked through.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Tasks that are not STOPPED.
-    pub tasks: Vec<Versioned<Task>>,
-    /// Tasks that ended and were not counted, the first of them.
-    pub ended: Vec<Versioned<Task>>,
-    /// Machines of the former; one that is missing is gone.
-    pub instances: HashMap<Arn, Versioned<ContainerInstance>>,
+    tasks: Arc<Tasks>,
+    machines: Arc<Machines>,
+}
+
+impl Seen {
+    /// Tasks that are not STOPPED, with their keys.
+    pub fn live(&self) -> impl Iterator<Item = (&Key, &Member)> {
+        self.tasks.live.iter()
+    }
+
+    /// Tasks that ended and were not counted.
+    pub fn ended(&self) -> impl Iterator<Item = &Versioned<Task>> {
+        self.tasks.ended.values()
+    }
+
+    /// The machine that a task is on; `None` where it has none or that is gone.
+    pub fn machine(&self, member: &Member) -> Option<&Versioned<ContainerInstance>> {
+        self.machines.all[member.machine?].row.as_ref()
+    }
+
+    /// Its ARN, gone or not.
+    pub fn machine_arn(&self, member: &Member) -> Option<&Arn> {
+        member.machine.map(|place| &self.machines.all[place].arn)
+    }
+
+    /// Whether the task's machine drains or is gone.
+    pub fn leaves(&self, member: &Member) -> bool {
+        member.machine.is_some_and(|place| !self.machines.all[place].is_active)
+    }
 }
 
 impl Members {
-    /// What there is of a service; of its ends no more than `ends`.
-    pub fn of_service(&self, service: &Key, ends: usize) -> Seen {
-        let Some(there) = self.services.get(service) else { return Seen::default() };
-        let mut instances = HashMap::new();
-        for arn in there.live.values().filter_map(|task| task.container_instance.as_ref()) {
-            if let Some(row) = self.instances.get(arn)
-                && !instances.contains_key(arn)
-            {
-                instances.insert(arn.clone(), row.clone());
-            }
-        }
-        Seen {
-            tasks: there.live.values().cloned().collect(),
-            ended: there.ended.values().take(ends).cloned().collect(),
-            instances,
-        }
+    /// What there is of a service.
+    pub fn of_service(&self, service: &Key) -> Seen {
+        let tasks = self.services.get(service).cloned().unwrap_or_default();
+        Seen { tasks, machines: Arc::clone(&self.machines) }
     }
 
-    fn put(&mut self, key: &Key, task: Versioned<Task>) {
-        if task.is_over() && task.accounted {
-            return self.remove(key, &task);
+    fn put(&mut self, key: &Key, row: Versioned<Task>) {
+        if row.is_over() && row.accounted {
+            return self.remove(key, &row);
         }
-        let Some(service) = service_of(&task) else { return };
-        let service = self.services.entry(service).or_default();
-        let (now, before) = if task.is_over() {
-            (&mut service.ended, &mut service.live)
+        let Some(service) = service_of(&row) else { return };
+        let tasks = Arc::make_mut(self.services.entry(service).or_default());
+        let before = if row.is_over() {
+            tasks.ended.insert(key.clone(), row);
+            tasks.live.remove(key)
         } else {
-            (&mut service.live, &mut service.ended)
+            tasks.ended.remove(key);
+            let machines = &mut self.machines;
+            let machine = row.container_instance.as_ref().map(|arn| Arc::make_mut(machines).enter(arn));
+            let member = Member {
+                facts: Facts::of(&row),
+                revision: row.service_revision().map(|name| tasks.name(name)),
+                zone: row.availability_zone.as_deref().map(|name| tasks.name(name)),
+                machine,
+                row,
+            };
+            tasks.live.insert(key.clone(), member)
         };
-        before.remove(key);
-        now.insert(key.clone(), task);
+        self.leave(before);
     }
 
     fn remove(&mut self, key: &Key, task: &Task) {
         let Some(service) = service_of(task) else { return };
         let Some(there) = self.services.get_mut(&service) else { return };
-        there.live.remove(key);
-        there.ended.remove(key);
-        if there.live.is_empty() && there.ended.is_empty() {
+        let tasks = Arc::make_mut(there);
+        let before = tasks.live.remove(key);
+        tasks.ended.remove(key);
+        if tasks.live.is_empty() && tasks.ended.is_empty() {
             self.services.remove(&service);
+        }
+        self.leave(before);
+    }
+
+    /// A task is on its machine no longer.
+    fn leave(&mut self, member: Option<Member>) {
+        if let Some(place) = member.and_then(|member| member.machine) {
+            let machines = Arc::make_mut(&mut self.machines);
+            machines.all[place].tasks -= 1;
+            machines.forget(place);
+        }
+    }
+
+    fn put_machine(&mut self, row: Versioned<ContainerInstance>) {
+        let machines = Arc::make_mut(&mut self.machines);
+        let place = machines.place(&row.arn());
+        let machine = &mut machines.all[place];
+        machine.is_active = row.status == ContainerInstanceStatus::Active;
+        machine.row = Some(row);
+    }
+
+    fn remove_machine(&mut self, arn: &Arn) {
+        let machines = Arc::make_mut(&mut self.machines);
+        let Some(&place) = machines.places.get(arn) else { return };
+        let machine = &mut machines.all[place];
+        (machine.row, machine.is_active) = (None, false);
+        machines.forget(place);
+    }
+}
+
+impl Tasks {
+    /// The name, shared with other tasks that have it.
+    fn name(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.names.iter().find(|known| ***known == *name) {
+            return Arc::clone(known);
+        }
+        if self.names.len() >= NAMES_MAXIMUM {
+            self.names.remove(0);
+        }
+        let name: Arc<str> = name.into();
+        self.names.push(Arc::clone(&name));
+        name
+    }
+}
+
+impl Machines {
+    /// A machine's place; that of one that is not known is new, and it is not there.
+    fn place(&mut self, arn: &Arn) -> usize {
+        if let Some(&place) = self.places.get(arn) {
+            return place;
+        }
+        let machine = Machine { arn: arn.clone(), row: None, is_active: false, tasks: 0 };
+        let place = self.free.pop().unwrap_or(self.all.len());
+        match self.all.get_mut(place) {
+            Some(there) => *there = machine,
+            None => self.all.push(machine),
+        }
+        self.places.insert(arn.clone(), place);
+        place
+    }
+
+    /// One more task is on it.
+    fn enter(&mut self, arn: &Arn) -> usize {
+        let place = self.place(arn);
+        self.all[place].tasks += 1;
+        place
+    }
+
+    /// Frees the place of one that is gone and has no tasks.
+    fn forget(&mut self, place: usize) {
+        let machine = &self.all[place];
+        if machine.row.is_none() && machine.tasks == 0 && self.places.remove(&machine.arn).is_some() {
+            self.free.push(place);
         }
     }
 }
@@ -95,12 +229,12 @@ fn service_of(task: &Task) -> Option<Key> {
 impl View for Members {
     fn of(snapshot: &Snapshot) -> Self {
         let mut members = Self::default();
+        for instance in snapshot.scan::<ContainerInstance>(Prefix::everything(), None) {
+            members.put_machine(instance);
+        }
         let live = snapshot.index::<Task>(TASKS_UNFINISHED, &[], None);
         for task in live.chain(snapshot.index::<Task>(TASKS_UNACCOUNTED, &[], None)) {
             members.put(&task.key(), task);
-        }
-        for instance in snapshot.scan::<ContainerInstance>(Prefix::everything(), None) {
-            members.instances.insert(instance.arn(), instance);
         }
         members
     }
@@ -116,9 +250,9 @@ impl View for Members {
                     }
                 } else if let Some(instance) = change.of::<ContainerInstance>() {
                     if let Some(after) = instance.after {
-                        self.instances.insert(after.arn(), batch.versioned(after));
+                        self.put_machine(batch.versioned(after));
                     } else if let Some(before) = instance.before {
-                        self.instances.remove(&before.arn());
+                        self.remove_machine(&before.arn());
                     }
                 }
             }
@@ -150,6 +284,7 @@ mod tests {
             "task_definition": "arn:aws:ecs:us-east-1:000000000000:task-definition/web:1",
             "container_instance": format!("arn:aws:ecs:us-east-1:000000000000:container-instance/default/{machine}"),
             "last_status": status.as_str(), "desired_status": if stopped { "STOPPED" } else { "RUNNING" },
+            "started_by": format!("ecs-svc/{}", number % 20), "availability_zone": format!("z{}", number % 3),
             "version": 1, "group": group, "network_mode": "host", "resources": {"cpu_units": 1, "memory_mib": 1},
             "containers": [], "health_status": "UNKNOWN", "accounted": accounted,
             "times": {"created_at": 0, "stopped_at": if stopped { json!(1) } else { json!(null) }},
@@ -170,10 +305,16 @@ mod tests {
     fn told(members: &Members) -> Vec<String> {
         let scope = task(0, TaskStatus::Running, false).scope;
         let seen = (0..=SERVICES).map(|number| {
-            let seen = members.of_service(&service_key(&scope, "default", &format!("web-{number}")), 3);
-            let mut machines: Vec<String> = seen.instances.values().map(|row| format!("{row:?}")).collect();
-            machines.sort();
-            format!("{:?} {:?} {machines:?}", seen.tasks, seen.ended)
+            let seen = members.of_service(&service_key(&scope, "default", &format!("web-{number}")));
+            let of = |(key, member): (&Key, &Member)| {
+                assert_eq!((member.row.key(), member.facts), (key.clone(), Facts::of(&member.row)));
+                assert_eq!(member.revision.as_deref(), member.row.service_revision());
+                assert_eq!(member.zone.as_deref(), member.row.availability_zone.as_deref());
+                assert_eq!(seen.machine_arn(member), member.row.container_instance.as_ref());
+                format!("{:?} {} {:?}", member.row, seen.leaves(member), seen.machine(member))
+            };
+            let live: Vec<String> = seen.live().map(of).collect();
+            format!("{live:?} {:?}", seen.ended().collect::<Vec<_>>())
         });
         seen.collect()
     }
@@ -206,6 +347,8 @@ mod tests {
                 let followed = snapshot.view(|members: &mut Members| told(members));
                 assert_eq!(followed, told(&Members::of(&snapshot)), "round {round}");
                 most = most.max(snapshot.view(|members: &mut Members| members.services.len()));
+                let kept = snapshot.view(|members: &mut Members| members.machines.all.len());
+                assert!(kept <= MACHINES, "places of machines are used again");
             }
         }
         assert_eq!(most, SERVICES);
