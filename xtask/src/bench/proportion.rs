@@ -25,10 +25,10 @@ const SIZES: [usize; 5] = [1_000, 3_000, 10_000, 30_000, 100_000];
 const CALLS: usize = 200;
 const TASKS_A_CALL: usize = 10;
 const IDLE: Duration = Duration::from_secs(5);
-/// Tasks of services that are there: how many services, and how many tasks each has.
-const SERVICES: [(usize, usize); 3] = [(1, 1_000), (10, 1_000), (100, 1_000)];
-/// One service, the only one.
-const ALONE: [(usize, usize); 4] = [(1, 10), (1, 100), (1, 1_000), (1, 5_000)];
+/// Tasks of services that are there: how many services, and how many tasks each has. AWS's quota for one is 5,000.
+const SERVICES: [(usize, usize); 6] = [(1, 10), (1, 100), (1, 1_000), (1, 5_000), (10, 1_000), (100, 1_000)];
+/// Tasks of services that one container instance has.
+const TASKS_A_MACHINE: usize = 50;
 /// Tasks of the last service that are stopped one after the other, each replaced before the next.
 const REPLACED: usize = 200;
 
@@ -37,7 +37,7 @@ fn run(setup: &Setup) -> Result<(), String> {
     println!(
         "\n   services   tasks of each   CPU a task replaced   CPU of an idle second   wall a task replaced"
     );
-    for (services, size) in SERVICES.into_iter().chain(ALONE) {
+    for (services, size) in SERVICES {
         of_services(setup, services, size)?;
     }
     println!("  load average {}", load_average());
@@ -45,20 +45,23 @@ fn run(setup: &Setup) -> Result<(), String> {
 }
 
 fn of_services(setup: &Setup, services: usize, size: usize) -> Result<(), String> {
-    let directory = setup.directory.join(format!("{services}-{size}"));
+    let directory = setup.directory.join(format!("{services}-of-{size}"));
     let roadstead = Roadstead::start("server", &directory, &[])?;
     let mut caller = roadstead.caller();
-    let agents = Agents::start(&roadstead, "default", 20, true)?;
+    let machines = (services * size).div_ceil(TASKS_A_MACHINE).max(10);
+    let agents = Agents::start(&roadstead, "default", machines, true)?;
     Work::new("member", "host", "true").register(&mut caller)?;
     let mut told = 0;
     for number in 0..services {
         let input = json!({
             "serviceName": format!("web-{number}"), "taskDefinition": "member", "desiredCount": size, "launchType": "EC2",
+            "placementStrategy": [{"type": "spread", "field": "instanceId"}],
         });
         caller.ecs("CreateService", &input)?;
         told += size;
-        agents.heard.wait_until_started(told)?;
+        agents.heard.wait_for_reports(told)?;
     }
+    agents.heard.wait_until_started(told)?;
     let service = format!("web-{}", services - 1);
     std::thread::sleep(IDLE);
     let pid = roadstead.process.pid();

@@ -27,58 +27,11 @@ const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
 /// The same container, its volumes and temporary file systems with mount points that are no links, and those below others mounted in
 /// `private`, the shim's memory file system. The error is in words.
 pub(super) fn resolve(private: &Path, root: &Root, spec: &ContainerSpec) -> Result<ContainerSpec, String> {
-    for own in OWN {
-        if is_link(root, Path::new(own)) {
-            return Err(format!("the image's {own} is a link"));
-        }
-    }
     let mut resolved = spec.clone();
-    for tmpfs in &mut resolved.tmpfs {
-        tmpfs.path = mount_point(root, &tmpfs.path, true)?;
-    }
-    for mount in &mut resolved.mounts {
-        mount.destination = mount_point(root, &mount.destination, mount.source.is_dir())?;
-    }
-    let outer = |mount: &Mount| {
-        let above = resolved
-            .mounts
-            .iter()
-            .enumerate()
-            .filter(|(_, other)| is_below(&mount.destination, &other.destination));
-        above.min_by_key(|(_, other)| other.destination.components().count()).map(|(index, _)| index)
-    };
-    let mut inner: Vec<(usize, usize)> = resolved
-        .mounts
-        .iter()
-        .enumerate()
-        .filter_map(|(index, mount)| Some((index, outer(mount)?)))
-        .collect();
-    inner.sort_by_key(|(index, _)| resolved.mounts[*index].destination.components().count());
-    let mut staged: Vec<usize> = Vec::new();
-    for (index, outer) in &inner {
-        let (mount, outer_mount) = (&resolved.mounts[*index], &resolved.mounts[*outer]);
-        let said = |error: io::Error| format!("cannot mount {}: {error}", mount.destination.display());
-        if resolved.tmpfs.iter().any(|tmpfs| {
-            is_below(&tmpfs.path, &outer_mount.destination) && is_below(&mount.destination, &tmpfs.path)
-        }) {
-            return Err(said(io::Error::other(
-                "a temporary file system inside of a volume holds no volumes",
-            )));
-        }
-        let stage = private.join("volumes").join(outer.to_string());
-        if !staged.contains(outer) {
-            fs::create_dir_all(&stage).map_err(said)?;
-            let tree = tree(outer_mount).map_err(said)?;
-            let there = open(libc::AT_FDCWD, stage.as_os_str(), OFlag::O_DIRECTORY).map_err(said)?;
-            attach(&tree, &there).map_err(said)?;
-            staged.push(*outer);
-        }
-        let path = mount.destination.strip_prefix(&outer_mount.destination).unwrap_or(Path::new(""));
-        let there = point_in_volume(&stage, path, mount.source.is_dir()).map_err(said)?;
-        attach(&tree(mount).map_err(said)?, &there).map_err(said)?;
-    }
-    for outer in staged {
-        resolved.mounts[outer].source = private.join("volumes").join(outer.to_string());
+    find_mount_points(root, &mut resolved)?;
+    let inner = volumes_in_volumes(&resolved.mounts);
+    for outer in stage(private, &resolved, &inner)? {
+        resolved.mounts[outer].source = stage_of(private, outer);
         // Its tree is read-only already, where it is to be; what lies below is what it is.
         resolved.mounts[outer].readonly = false;
     }
@@ -88,6 +41,69 @@ pub(super) fn resolve(private: &Path, root: &Root, spec: &ContainerSpec) -> Resu
         !inner.iter().any(|(inner, _)| inner + 1 == index)
     });
     Ok(resolved)
+}
+
+/// Makes what is missing in the image, and puts paths without links in the place of those that were asked for.
+fn find_mount_points(root: &Root, spec: &mut ContainerSpec) -> Result<(), String> {
+    for own in OWN {
+        if is_link(root, Path::new(own)) {
+            return Err(format!("the image's {own} is a link"));
+        }
+    }
+    for tmpfs in &mut spec.tmpfs {
+        tmpfs.path = mount_point(root, &tmpfs.path, true)?;
+    }
+    for mount in &mut spec.mounts {
+        mount.destination = mount_point(root, &mount.destination, mount.source.is_dir())?;
+    }
+    Ok(())
+}
+
+/// Volumes that lie below others, each with the outermost of those, by their numbers; the ones higher up first.
+fn volumes_in_volumes(mounts: &[Mount]) -> Vec<(usize, usize)> {
+    let depth = |index: usize| mounts[index].destination.components().count();
+    let outer = |mount: &Mount| {
+        let above =
+            (0..mounts.len()).filter(|&other| is_below(&mount.destination, &mounts[other].destination));
+        above.min_by_key(|&other| depth(other))
+    };
+    let mut inner: Vec<(usize, usize)> =
+        mounts.iter().enumerate().filter_map(|(index, mount)| Some((index, outer(mount)?))).collect();
+    inner.sort_by_key(|&(index, _)| depth(index));
+    inner
+}
+
+/// Where the copy of an outer volume's tree is put together.
+fn stage_of(private: &Path, outer: usize) -> PathBuf {
+    private.join("volumes").join(outer.to_string())
+}
+
+/// Mounts the inner volumes into copies of the outer ones' trees. Gives the outer ones.
+fn stage(private: &Path, spec: &ContainerSpec, inner: &[(usize, usize)]) -> Result<Vec<usize>, String> {
+    let mut staged: Vec<usize> = Vec::new();
+    for &(index, outer) in inner {
+        let (mount, outer_mount) = (&spec.mounts[index], &spec.mounts[outer]);
+        let said = |error: io::Error| format!("cannot mount {}: {error}", mount.destination.display());
+        if spec.tmpfs.iter().any(|tmpfs| {
+            is_below(&tmpfs.path, &outer_mount.destination) && is_below(&mount.destination, &tmpfs.path)
+        }) {
+            return Err(said(io::Error::other(
+                "a temporary file system inside of a volume holds no volumes",
+            )));
+        }
+        let stage = stage_of(private, outer);
+        if !staged.contains(&outer) {
+            fs::create_dir_all(&stage).map_err(said)?;
+            let tree = tree(outer_mount).map_err(said)?;
+            let there = open(libc::AT_FDCWD, stage.as_os_str(), OFlag::O_DIRECTORY).map_err(said)?;
+            attach(&tree, &there).map_err(said)?;
+            staged.push(outer);
+        }
+        let path = mount.destination.strip_prefix(&outer_mount.destination).unwrap_or(Path::new(""));
+        let there = point_in_volume(&stage, path, mount.source.is_dir()).map_err(said)?;
+        attach(&tree(mount).map_err(said)?, &there).map_err(said)?;
+    }
+    Ok(staged)
 }
 
 fn is_below(path: &Path, above: &Path) -> bool {

@@ -1,7 +1,7 @@
 //! The service scheduler's tests: states and decisions as text, and a service played through with faults.
 
 use base::Scope;
-use domain::{DesiredStatus, HealthStatus, TargetState};
+use domain::{DesiredStatus, HealthStatus};
 use proptest::prelude::*;
 use serde_json::json;
 
