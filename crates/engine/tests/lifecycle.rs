@@ -249,7 +249,7 @@ async fn a_new_engine_adopts_what_a_killed_one_left() {
     engine.destroy_all().await.unwrap();
     drop(engine);
     assert!(support::cgroup_directories(&cgroup).is_empty());
-    assert!(support::processes_of(directory.path().to_str().unwrap()).is_empty());
+    support::all_end(directory.path().to_str().unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
