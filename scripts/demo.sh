@@ -12,7 +12,9 @@ work=$(mktemp -d)
 log=$data_dir.log
 server='' load=''
 finish() {
-  trap - EXIT INT TERM
+  # A second Ctrl-C changes nothing: what was begun is brought to its end.
+  trap - EXIT
+  trap '' INT TERM
   [ -z "$load" ] || kill -TERM "$load" 2>/dev/null || true
   if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then
     echo; echo "Stopping: every task, container, mount, namespace, cgroup and rule goes."

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 from conftest import BINARY, ROOT, free_port, left_behind, machine_state
 
@@ -48,8 +49,10 @@ def test_ctrl_c_stops_everything(tmp_path):
             printed.append(line)
             if "Ctrl-C stops everything" in line:
                 break
-        # What a terminal does: the signal goes to the whole foreground process group.
-        os.killpg(demo.pid, signal.SIGINT)
+        # What a terminal does: the signal goes to the whole foreground process group. Whoever is impatient sends more of them.
+        for _ in range(3):
+            os.killpg(demo.pid, signal.SIGINT)
+            time.sleep(0.05)
         printed.append(demo.stdout.read())
         assert demo.wait(timeout=60) == 130, "".join(printed)
     finally:
