@@ -81,17 +81,22 @@ fn of_services(setup: &Setup, services: usize, size: usize) -> Result<(), String
     }
     let wall = start.elapsed();
     let busy = cpu_seconds(pid)? - before;
-    std::thread::sleep(IDLE);
-    let before = cpu_seconds(pid)?;
-    std::thread::sleep(IDLE);
-    let idle = cpu_seconds(pid)? - before;
+    let idle = idle_second(pid)?;
     println!(
         "  {services:>9}   {size:>13}   {:>16.0} us   {:>18.1} ms   {:>17.2} ms",
         busy * 1e6 / REPLACED as f64,
-        idle * 1e3 / IDLE.as_secs_f64(),
+        idle * 1e3,
         wall.as_secs_f64() * 1e3 / REPLACED as f64,
     );
     Ok(())
+}
+
+/// CPU seconds of a second in which nobody asks for anything, once the last work is done.
+fn idle_second(pid: u32) -> Result<f64, String> {
+    std::thread::sleep(IDLE);
+    let before = cpu_seconds(pid)?;
+    std::thread::sleep(IDLE);
+    Ok((cpu_seconds(pid)? - before) / IDLE.as_secs_f64())
 }
 
 /// Tasks of a service that are meant to run: all, or the first so many.
@@ -142,14 +147,11 @@ fn of_no_service(setup: &Setup) -> Result<(), String> {
         let wall = start.elapsed();
         agents.heard.wait_for_reports((CALLS + 1) * TASKS_A_CALL)?;
         let busy = cpu_seconds(pid)? - before;
-        std::thread::sleep(IDLE);
-        let before = cpu_seconds(pid)?;
-        std::thread::sleep(IDLE);
-        let idle = cpu_seconds(pid)? - before;
+        let idle = idle_second(pid)?;
         println!(
             "  {size:>12}   {:>28.0} us   {:>19.1} ms   {:>18.2} ms",
             busy * 1e6 / (CALLS * TASKS_A_CALL) as f64,
-            idle * 1e3 / IDLE.as_secs_f64(),
+            idle * 1e3,
             wall.as_secs_f64() * 1e3 / CALLS as f64,
         );
     }
