@@ -211,21 +211,6 @@ pub enum Verdict {
     Healthy,
 }
 
-/// What is known of a task's health now.
-pub fn verdict(task: &Task, grace: Grace, now: Timestamp) -> Verdict {
-    Facts::of(task).verdict(grace, now)
-}
-
-/// Whether the task is meant to run and has not begun to end.
-pub fn is_live(task: &Task) -> bool {
-    Facts::of(task).live
-}
-
-/// Whether the task counts as running or pending.
-pub fn occupies(task: &Task) -> bool {
-    task.last_status < TaskStatus::Deactivating
-}
-
 /// The least number of healthy tasks: rounded up. Source: `minimumHealthyPercent`.
 pub fn healthy_floor(desired_count: u32, minimum_healthy_percent: u32) -> u32 {
     let floor = (u64::from(desired_count) * u64::from(minimum_healthy_percent)).div_ceil(100);

@@ -191,7 +191,8 @@ fn a_check_that_tells_readiness_stops_no_task() {
         reason: None,
         deregistered_at: None,
     }];
-    let verdicts = [Grace::default(), desired.grace].map(|grace| verdict(&ill, grace, at(1_000_000)));
+    let verdicts =
+        [Grace::default(), desired.grace].map(|grace| Facts::of(&ill).verdict(grace, at(1_000_000)));
     assert_eq!(verdicts, [Verdict::Unhealthy, Verdict::Starting], "not ready, and left alone");
     desired.grace = Grace::of_all(Grace::FOR_EVER_SECONDS);
     assert_eq!(decided(&desired, "1:U"), "");
@@ -413,7 +414,7 @@ proptest! {
         for event in events {
             let decision = play.decide(&desired);
             prop_assert!(decision.is_ok(), "{:?}", decision);
-            let occupying = play.tasks.iter().filter(|task| occupies(task)).count();
+            let occupying = play.tasks.iter().filter(|task| Facts::of(task).occupies()).count();
             prop_assert!(occupying <= desired.ceiling as usize, "{} of {}", occupying, desired.ceiling);
             play.happen(event);
         }
